@@ -1,0 +1,1 @@
+//! Declarations of the Ceph C libraries, the youngest looked up at run time.

@@ -1,0 +1,1 @@
+//! The CSI protocol: our .proto files, generated code and redacted Debug.

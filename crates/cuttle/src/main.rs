@@ -1,0 +1,2 @@
+//! The cuttle binary.
+fn main() {}

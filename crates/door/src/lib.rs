@@ -1,0 +1,1 @@
+//! The instrumented door for outside calls: span, duration, deadline and fault injection.

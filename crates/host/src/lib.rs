@@ -1,0 +1,1 @@
+//! The host door: mounts, block devices, file systems and child processes.

@@ -1,0 +1,1 @@
+//! The volume journal in RADOS, byte-compatible with ceph-csi.

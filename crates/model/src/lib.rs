@@ -1,0 +1,1 @@
+//! The nouns of the driver: handles, names, sizes, secrets and error classes.

@@ -1,0 +1,1 @@
+//! Node operations: stage, publish, expand, measure and take down volumes.

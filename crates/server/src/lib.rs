@@ -1,0 +1,1 @@
+//! tonic services, the checking boundary and the dispatcher.

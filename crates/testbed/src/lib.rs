@@ -1,0 +1,1 @@
+//! A throw-away one-node Ceph cluster on loopback for tests, demo and benchmarks.

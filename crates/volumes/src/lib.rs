@@ -1,0 +1,1 @@
+//! Controller operations: create, delete, expand, list and validate volumes.
