@@ -179,11 +179,9 @@ impl MigratedHandle {
 
 impl fmt::Display for MigratedHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "mig_{MONS_MARK}{}_{IMAGE_MARK}{}_",
-            self.cluster, self.image
-        )?;
+        let image = self.image.as_str();
+        let image = image.strip_prefix(MIGRATED_IMAGE_PREFIX).unwrap_or(image);
+        write!(f, "mig_{MONS_MARK}{}_{IMAGE_MARK}{image}_", self.cluster)?;
         self.pool
             .as_str()
             .bytes()

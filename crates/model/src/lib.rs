@@ -4,19 +4,36 @@
 //! Values that come from outside are checked once, by the constructors of these types; the layers
 //! above hold only checked values.
 
+pub mod access;
+pub mod cluster;
+pub mod context;
 pub mod error;
 pub mod handle;
 pub mod ids;
+pub mod image;
+pub mod map_options;
+pub mod mistakes;
 pub mod names;
+pub mod parameters;
 pub mod secret;
 pub mod size;
 
+pub use access::{Access, AccessMode, FsType, FsTypeError, VolumeCapability};
+pub use cluster::{
+    CephFsSettings, ClusterSettings, ClusterTable, ListingSettings, Monitors, MonitorsError,
+    NfsSettings, RbdSettings, ReadAffinitySettings,
+};
+pub use context::{RbdContext, StaticImage};
 pub use error::{Class, Code, Explain, Left, chain};
 pub use handle::{ComposedHandle, HandleError, MigratedHandle, VolumeHandle};
 pub use ids::{ObjectUuid, PoolId, UuidError};
+pub use image::{ImageFeatures, LogStrategy, Mounter, ObjectSize, Striping};
+pub use map_options::MapOptions;
+pub use mistakes::{Mistake, ParameterErrors};
 pub use names::{
-    ClusterId, CoName, DriverName, ImageId, ImageName, InstanceId, NameError, NodeId, PoolName,
-    RadosNamespace, UserId,
+    ClusterId, CoName, DriverName, ImageId, ImageName, ImagePrefix, InstanceId, NameError, NodeId,
+    PoolName, RadosNamespace, UserId,
 };
+pub use parameters::{AttachParameters, Parsed, RbdParameters, VolumeMetadata};
 pub use secret::{Credentials, Secret};
 pub use size::{ByteSize, CapacityRange, SizeError, round_for_image};

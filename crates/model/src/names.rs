@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use crate::error::{Class, Code, Explain};
+use crate::ids::ObjectUuid;
 
 /// A name that breaks the rule of its kind.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -129,6 +130,11 @@ fn image_rule(text: &str) -> Rule {
     without(text, &['/', '@'])
 }
 
+fn prefix_rule(text: &str) -> Rule {
+    image_rule(text)?;
+    at_most(text, 200)
+}
+
 fn co_name_rule(text: &str) -> Rule {
     not_empty(text)?;
     at_most(text, 128)?;
@@ -233,6 +239,10 @@ name!(
     ImageName, "image name", image_rule
 );
 name!(
+    /// What the names of images begin with (`volumeNamePrefix`). 1 to 200 bytes.
+    ImagePrefix, "image name prefix", prefix_rule
+);
+name!(
     /// librbd's internal id of an image, the suffix of its `rbd_header.` object.
     ImageId, "image id", image_rule
 );
@@ -263,11 +273,30 @@ impl RadosNamespace {
     pub fn is_default(&self) -> bool {
         self.0.is_empty()
     }
+
+    /// The namespace of CephFS journals where none is configured: `csi`.
+    pub(crate) fn cephfs_default() -> Self {
+        Self(crate::cluster::CephFsSettings::DEFAULT_NAME.to_owned())
+    }
 }
 
 impl Default for RadosNamespace {
     fn default() -> Self {
         Self(String::new())
+    }
+}
+
+impl ImagePrefix {
+    /// The name of the image with this UUID.
+    #[must_use]
+    pub fn image_name(&self, uuid: &ObjectUuid) -> ImageName {
+        ImageName(format!("{}{uuid}", self.0))
+    }
+}
+
+impl Default for ImagePrefix {
+    fn default() -> Self {
+        Self("csi-vol-".to_owned())
     }
 }
 

@@ -1,0 +1,65 @@
+//! The parameters an RBD StorageClass may have.
+
+/// What a known parameter does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    /// Read by the driver; suggested when a similar key is unknown.
+    Acted,
+    /// Belongs to a feature that is still to come; refused where it would change the image.
+    Later,
+    /// Accepted without effect: read by others, or left over from older drivers.
+    Idle,
+}
+
+/// Every known parameter outside `csi.storage.k8s.io/`.
+pub(super) const KEYS: [(&str, Role); 46] = [
+    ("clusterID", Role::Acted),
+    ("pool", Role::Acted),
+    ("dataPool", Role::Acted),
+    ("volumeNamePrefix", Role::Acted),
+    ("imageFeatures", Role::Acted),
+    ("mounter", Role::Acted),
+    ("tryOtherMounters", Role::Acted),
+    ("mapOptions", Role::Acted),
+    ("unmapOptions", Role::Acted),
+    ("mkfsOptions", Role::Acted),
+    ("cephLogDir", Role::Acted),
+    ("cephLogStrategy", Role::Acted),
+    ("stripeUnit", Role::Acted),
+    ("stripeCount", Role::Acted),
+    ("objectSize", Role::Acted),
+    ("encrypted", Role::Acted),
+    ("encryptionType", Role::Later),
+    ("encryptionKMSID", Role::Later),
+    ("topologyConstrainedPools", Role::Later),
+    ("snapshotNamePrefix", Role::Later),
+    ("thickProvision", Role::Later),
+    // The namespace is that of config.json; ceph-csi reads this one and ignores it.
+    ("radosNamespace", Role::Idle),
+    ("journalPool", Role::Idle),
+    ("migration", Role::Idle),
+    // The external-provisioner's old spellings, which it passes on.
+    ("fstype", Role::Idle),
+    ("fsType", Role::Idle),
+    ("csiProvisionerSecretName", Role::Idle),
+    ("csiProvisionerSecretNamespace", Role::Idle),
+    ("csiControllerPublishSecretName", Role::Idle),
+    ("csiControllerPublishSecretNamespace", Role::Idle),
+    ("csiNodeStageSecretName", Role::Idle),
+    ("csiNodeStageSecretNamespace", Role::Idle),
+    ("csiNodePublishSecretName", Role::Idle),
+    ("csiNodePublishSecretNamespace", Role::Idle),
+    // What the translation of an in-tree RBD StorageClass leaves.
+    ("monitors", Role::Idle),
+    ("imageFormat", Role::Idle),
+    ("imageformat", Role::Idle),
+    ("adminId", Role::Idle),
+    ("adminid", Role::Idle),
+    ("adminSecretName", Role::Idle),
+    ("adminSecretNamespace", Role::Idle),
+    ("userId", Role::Idle),
+    ("userid", Role::Idle),
+    ("userSecretName", Role::Idle),
+    ("userSecretNamespace", Role::Idle),
+    ("multiNodeWritable", Role::Idle),
+];
