@@ -251,8 +251,8 @@ mod tests {
             "a:1,[v2:b:2]"
         );
         assert_eq!(monitors(&[]), Err(MonitorsError::Empty));
-        assert!(monitors(&["a", ""]).is_err());
-        assert!(monitors(&["a b"]).is_err());
+        monitors(&["a", ""]).unwrap_err();
+        monitors(&["a b"]).unwrap_err();
     }
 
     #[test]

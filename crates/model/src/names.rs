@@ -232,6 +232,7 @@ name!(
 );
 name!(
     /// A RADOS namespace inside a pool; empty means the default namespace.
+    #[derive(Default)]
     RadosNamespace, "RADOS namespace", namespace_rule
 );
 name!(
@@ -277,12 +278,6 @@ impl RadosNamespace {
     /// The namespace of CephFS journals where none is configured: `csi`.
     pub(crate) fn cephfs_default() -> Self {
         Self(crate::cluster::CephFsSettings::DEFAULT_NAME.to_owned())
-    }
-}
-
-impl Default for RadosNamespace {
-    fn default() -> Self {
-        Self(String::new())
     }
 }
 
@@ -341,15 +336,15 @@ mod tests {
 
     #[test]
     fn lengths_follow_the_system_that_uses_the_name() {
-        assert!(ClusterId::new("c".repeat(64)).is_ok());
+        ClusterId::new("c".repeat(64)).unwrap();
         assert_eq!(
             rule_of(ClusterId::new("c".repeat(65))),
             "must be at most 64 bytes long, is 65"
         );
-        assert!(CoName::new("v".repeat(128)).is_ok());
-        assert!(CoName::new("v".repeat(129)).is_err());
-        assert!(CoName::from_record("v".repeat(129)).is_ok());
-        assert!(DriverName::new("d".repeat(64)).is_err());
+        CoName::new("v".repeat(128)).unwrap();
+        CoName::new("v".repeat(129)).unwrap_err();
+        CoName::from_record("v".repeat(129)).unwrap();
+        DriverName::new("d".repeat(64)).unwrap_err();
     }
 
     #[test]
@@ -361,14 +356,14 @@ mod tests {
 
     #[test]
     fn separators_and_control_characters_are_refused() {
-        assert!(PoolName::new("a/b").is_err());
-        assert!(PoolName::new(".rgw.root").is_ok());
-        assert!(ImageName::new("a@b").is_err());
-        assert!(RadosNamespace::new("a/b").is_err());
-        assert!(CoName::new("a\0b").is_err());
-        assert!(CoName::new("a\u{85}b").is_err());
-        assert!(CoName::new("größe\t1").is_ok());
-        assert!(NodeId::new("node\n").is_err());
+        PoolName::new("a/b").unwrap_err();
+        PoolName::new(".rgw.root").unwrap();
+        ImageName::new("a@b").unwrap_err();
+        RadosNamespace::new("a/b").unwrap_err();
+        CoName::new("a\0b").unwrap_err();
+        CoName::new("a\u{85}b").unwrap_err();
+        CoName::new("größe\t1").unwrap();
+        NodeId::new("node\n").unwrap_err();
     }
 
     #[test]

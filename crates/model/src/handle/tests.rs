@@ -95,7 +95,7 @@ fn each_broken_part_is_named() {
             "object UUID",
         ),
         (
-            format!("0001-0001-c-0000000000000001-{}/", &uuid[1..]),
+            format!("0001-0001-c-0000000000000001-{}/", uuid.split_at(1).1),
             "object UUID",
         ),
         ("0001-0001-c-0000000000000001-".to_owned(), "object UUID"),

@@ -91,7 +91,7 @@ fn sizes_beyond_the_largest_image_are_out_of_range() {
     assert_eq!(error.class(), Class::OutOfRange);
     let most = ByteSize::LARGEST_IMAGE;
     assert_eq!(round_for_image(Some(most), None), Ok(most));
-    assert!(round_for_image(Some(ByteSize::from_bytes(u64::MAX)), None).is_err());
+    round_for_image(Some(ByteSize::from_bytes(u64::MAX)), None).unwrap_err();
 }
 
 proptest! {
