@@ -1,0 +1,150 @@
+//! The one line an export process answers on its standard output: `ready` or `error`.
+
+use std::fmt;
+
+use cuttle_model::{ByteSize, Class};
+
+/// The first line of an export process's standard output.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// The file is there and serves the image: `ready <size in bytes>`.
+    Ready {
+        /// The image's size.
+        size: ByteSize,
+    },
+    /// There is no export and nothing is left behind: `error <errno> <text>`.
+    Refused(Refusal),
+}
+
+/// Why an export did not start, as its process tells it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// The positive errno that decided it.
+    pub errno: i32,
+    /// What went wrong, in one line.
+    pub text: String,
+}
+
+/// A line that no export process writes.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("expected `ready <size>` or `error <errno> <text>`")]
+pub struct AnswerError;
+
+impl Refusal {
+    /// What kind of failure it is, judged by its errno.
+    #[must_use]
+    pub fn class(&self) -> Class {
+        class_of(self.errno)
+    }
+}
+
+/// The class of a failed start by errno.
+pub(crate) fn class_of(errno: i32) -> Class {
+    match errno {
+        libc::ENOENT => Class::Absent,
+        libc::EACCES | libc::EPERM => Class::Denied,
+        libc::ENOSPC | libc::EDQUOT => Class::Full,
+        libc::EBUSY => Class::Busy,
+        libc::EROFS => Class::Unmet,
+        libc::EOPNOTSUPP | libc::ENOSYS | libc::ENODEV => Class::Unsupported,
+        libc::EINVAL => Class::Bug,
+        _ => Class::Down,
+    }
+}
+
+impl fmt::Display for Answer {
+    /// The line, without its line feed.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ready { size } => write!(f, "ready {}", size.bytes()),
+            Self::Refused(Refusal { errno, text }) => {
+                write!(f, "error {errno} ")?;
+                // One line is one answer, whatever a library put into the text.
+                text.chars()
+                    .map(|c| if c.is_control() { ' ' } else { c })
+                    .try_for_each(|c| write!(f, "{c}"))
+            }
+        }
+    }
+}
+
+/// Reads the line an export process answered, with or without its line feed.
+///
+/// # Errors
+/// [`AnswerError`] when the line is neither form.
+pub fn parse_ready_line(line: &str) -> Result<Answer, AnswerError> {
+    let line = line.strip_suffix('\n').unwrap_or(line);
+    let (word, rest) = line.split_once(' ').ok_or(AnswerError)?;
+    match word {
+        "ready" => {
+            let size = number(rest).ok_or(AnswerError)?;
+            Ok(Answer::Ready {
+                size: ByteSize::from_bytes(size),
+            })
+        }
+        "error" => {
+            let (errno, text) = rest.split_once(' ').ok_or(AnswerError)?;
+            let errno = number(errno)
+                .and_then(|errno| i32::try_from(errno).ok())
+                .filter(|errno| *errno > 0)
+                .ok_or(AnswerError)?;
+            let text = text.to_owned();
+            Ok(Answer::Refused(Refusal { errno, text }))
+        }
+        _ => Err(AnswerError),
+    }
+}
+
+/// A number in plain digits: no sign, no blanks.
+fn number(text: &str) -> Option<u64> {
+    text.bytes()
+        .all(|byte| byte.is_ascii_digit())
+        .then(|| text.parse().ok())
+        .flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_answers_survive_the_line() {
+        let size = ByteSize::from_bytes(1 << 40);
+        let refusal = Refusal {
+            errno: 2,
+            text: "rbd.open rbd/gone: ENOENT".to_owned(),
+        };
+        for answer in [Answer::Ready { size }, Answer::Refused(refusal)] {
+            assert_eq!(parse_ready_line(&format!("{answer}\n")), Ok(answer));
+        }
+    }
+
+    #[test]
+    fn a_text_cannot_add_a_line() {
+        let answer = Answer::Refused(Refusal {
+            errno: 5,
+            text: "bad\nready 1\r".to_owned(),
+        });
+        assert_eq!(answer.to_string(), "error 5 bad ready 1 ");
+    }
+
+    #[test]
+    fn other_lines_are_refused() {
+        for line in [
+            "",
+            "ready",
+            "ready ",
+            "ready -1",
+            "ready +1",
+            "ready 1 2",
+            "ready 99999999999999999999",
+            "error 5",
+            "error 0 none",
+            "error -5 negative",
+            "error EIO name",
+            "Ready 1",
+        ] {
+            assert_eq!(parse_ready_line(line), Err(AnswerError), "{line:?}");
+        }
+    }
+}
