@@ -1,0 +1,5 @@
+//! From wire messages to checked requests.
+mod capability;
+mod mistakes;
+mod paths;
+mod secrets;

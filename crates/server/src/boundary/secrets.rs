@@ -1,0 +1,151 @@
+//! Credentials from a request's secrets. No message shows a value.
+
+use std::collections::BTreeMap;
+
+use cuttle_model::{Credentials, Secret, UserId};
+
+use super::mistakes::{Check, Mistake};
+
+/// Where secrets come from, for the remedy.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum SecretsOf {
+    /// CreateVolume, DeleteVolume and others that the provisioner asks for.
+    Provisioner,
+    /// ControllerExpandVolume.
+    Resizer,
+    /// NodeStageVolume.
+    NodeStage,
+}
+
+impl SecretsOf {
+    /// The StorageClass parameter that names the Secret.
+    fn parameter(self) -> &'static str {
+        match self {
+            Self::Provisioner => "csi.storage.k8s.io/provisioner-secret-name",
+            Self::Resizer => "csi.storage.k8s.io/controller-expand-secret-name",
+            Self::NodeStage => "csi.storage.k8s.io/node-stage-secret-name",
+        }
+    }
+}
+
+/// The user and key of a request: `userID` and `userKey`, or those of the migrated in-tree plugin,
+/// `key` and perhaps `adminId`.
+pub(crate) fn credentials(
+    check: &mut Check,
+    secrets: &BTreeMap<String, String>,
+    of: SecretsOf,
+) -> Option<Credentials> {
+    let value = |name: &str| secrets.get(name).map(|text| text.trim_end());
+    if let Some(key) = value("key").filter(|key| !key.is_empty()) {
+        let user = user(
+            check,
+            "secrets.adminId",
+            value("adminId").unwrap_or("admin"),
+        );
+        let key = key_text(check, "secrets.key", key);
+        return user.zip(key).map(|(user, key)| Credentials { user, key });
+    }
+    let user = match value("userID") {
+        Some(text) => user(check, "secrets.userID", text),
+        None => missing(check, "secrets.userID", of),
+    };
+    let key = match value("userKey") {
+        Some(text) => key_text(check, "secrets.userKey", text),
+        None => missing(check, "secrets.userKey", of),
+    };
+    user.zip(key).map(|(user, key)| Credentials { user, key })
+}
+
+fn missing<T>(check: &mut Check, field: &'static str, of: SecretsOf) -> Option<T> {
+    let parameter = of.parameter();
+    check.add(Mistake::invalid(
+        field,
+        "is missing",
+        format!("name a Secret with userID and userKey in the StorageClass ({parameter})"),
+    ));
+    None
+}
+
+fn user(check: &mut Check, field: &'static str, text: &str) -> Option<UserId> {
+    match UserId::new(text) {
+        Ok(user) => Some(user),
+        Err(error) => {
+            // The error itself shows the text, and a key put into the wrong field is still a key.
+            check.add(Mistake::invalid(
+                field,
+                error.rule(),
+                "set it to the Ceph user's name without \"client.\"",
+            ));
+            None
+        }
+    }
+}
+
+fn key_text(check: &mut Check, field: &'static str, text: &str) -> Option<Secret> {
+    let base64 = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/' | b'=');
+    let rule = if text.is_empty() {
+        "must not be empty"
+    } else if text.len() > 1024 || !text.bytes().all(base64) {
+        "is not the base64 text of a Ceph key"
+    } else {
+        return Some(Secret::new(text.to_owned()));
+    };
+    check.add(Mistake::invalid(
+        field,
+        rule,
+        "set it to what `ceph auth get-key client.<user>` prints",
+    ));
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(pairs: &[(&str, &str)]) -> Result<Option<Credentials>, String> {
+        let secrets = pairs
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+            .collect();
+        let mut check = Check::default();
+        let found = credentials(&mut check, &secrets, SecretsOf::Provisioner);
+        check.finish().map_err(|m| m.to_string()).map(|()| found)
+    }
+
+    #[test]
+    fn user_and_key_are_taken_and_trimmed() {
+        let found = of(&[("userID", "csi"), ("userKey", "AQB+/==\n")])
+            .unwrap()
+            .unwrap();
+        assert_eq!(found.user.as_str(), "csi");
+        assert_eq!(found.key.expose(), "AQB+/==");
+    }
+
+    #[test]
+    fn migrated_secrets_default_to_admin() {
+        let found = of(&[("key", "AQB=")]).unwrap().unwrap();
+        assert_eq!(found.user.as_str(), "admin");
+        let found = of(&[("key", "AQB="), ("adminId", "old")]).unwrap().unwrap();
+        assert_eq!(found.user.as_str(), "old");
+    }
+
+    #[test]
+    fn both_missing_fields_are_named() {
+        let text = of(&[]).unwrap_err();
+        assert!(text.contains("secrets.userID: is missing"), "{text}");
+        assert!(text.contains("secrets.userKey: is missing"), "{text}");
+        assert!(text.contains("provisioner-secret-name"), "{text}");
+    }
+
+    #[test]
+    fn no_message_shows_a_value() {
+        for pairs in [
+            &[("userID", "client.MARKER"), ("userKey", "MARKER \u{1}")][..],
+            &[("userID", "MARKER\n\nx"), ("userKey", "-MARKER-")],
+            &[("key", "MARKER!"), ("adminId", "client.MARKER")],
+        ] {
+            let text = of(pairs).unwrap_err();
+            assert!(!text.contains("MARKER"), "{text}");
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! A lane: a bounded queue and the few threads that work it off.
+//!
+//! Threads start when there is work for them and end after a while without any, so that an idle
+//! process has none.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::refusal::Refusal;
+
+/// Which lane.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum LaneName {
+    /// Controller operations on one Ceph cluster.
+    Cluster(Arc<str>),
+    /// Attaching and growing volumes of one Ceph cluster on this node.
+    Stage(Arc<str>),
+    /// Showing staged volumes to workloads.
+    Publish,
+    /// Taking volumes away again. Nothing that needs a cluster to answer runs here for long.
+    Unmount,
+    /// Questions about volumes.
+    Probe,
+}
+
+impl fmt::Display for LaneName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cluster(cluster) => write!(f, "cluster {cluster}"),
+            Self::Stage(cluster) => write!(f, "stage {cluster}"),
+            Self::Publish => f.write_str("publish"),
+            Self::Unmount => f.write_str("unmount"),
+            Self::Probe => f.write_str("probe"),
+        }
+    }
+}
+
+impl LaneName {
+    /// Name for the lane's threads; the kernel shows 15 bytes.
+    fn thread_name(&self) -> &'static str {
+        match self {
+            Self::Cluster(_) => "lane-cluster",
+            Self::Stage(_) => "lane-stage",
+            Self::Publish => "lane-publish",
+            Self::Unmount => "lane-unmount",
+            Self::Probe => "lane-probe",
+        }
+    }
+}
+
+/// How much a lane takes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LaneLimits {
+    /// Jobs at work at once.
+    pub threads: usize,
+    /// Jobs waiting beyond those.
+    pub queue: usize,
+}
+
+/// What a lane is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct LaneState {
+    /// Threads, working or not.
+    pub threads: usize,
+    /// Threads without work.
+    pub idle: usize,
+    /// Jobs waiting for a thread.
+    pub queued: usize,
+}
+
+/// Something to run, or to give up before it has begun. Neither panics.
+pub(crate) trait Task: Send {
+    fn run(self: Box<Self>);
+    fn cancel(self: Box<Self>, refusal: Refusal);
+}
+
+/// Queue and threads. Clones are the same lane.
+#[derive(Clone)]
+pub(crate) struct Lane {
+    shared: Arc<LaneShared>,
+}
+
+struct LaneShared {
+    name: LaneName,
+    limits: LaneLimits,
+    work: Mutex<Work>,
+    wake: Condvar,
+}
+
+#[derive(Default)]
+struct Work {
+    queue: VecDeque<Box<dyn Task>>,
+    threads: usize,
+    idle: usize,
+}
+
+/// librados and librbd calls stay well below this; only touched pages cost memory.
+const STACK_BYTES: usize = 512 * 1024;
+
+/// How long a thread waits for more work before it ends.
+const IDLE: Duration = Duration::from_secs(20);
+
+impl fmt::Debug for Lane {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lane")
+            .field("name", &self.shared.name)
+            .field("state", &self.state())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Lane {
+    pub(crate) fn new(name: LaneName, limits: LaneLimits) -> Self {
+        Self {
+            shared: Arc::new(LaneShared {
+                name,
+                limits,
+                work: Mutex::new(Work::default()),
+                wake: Condvar::new(),
+            }),
+        }
+    }
+
+    pub(crate) fn state(&self) -> LaneState {
+        let work = self.shared.work();
+        LaneState {
+            threads: work.threads,
+            idle: work.idle,
+            queued: work.queue.len(),
+        }
+    }
+
+    /// Puts a task in the queue and makes sure that a thread will come to it.
+    pub(crate) fn push(&self, task: Box<dyn Task>) -> Result<(), (Box<dyn Task>, Refusal)> {
+        let LaneLimits { threads, queue } = self.shared.limits;
+        let mut work = self.shared.work();
+        // Tasks that an idle or new thread takes at once do not count as waiting.
+        let at_once = work.idle + threads.saturating_sub(work.threads);
+        if work.queue.len() >= queue.saturating_add(at_once) {
+            let refusal = Refusal::LaneFull {
+                lane: self.shared.name.clone(),
+                running: work.threads.saturating_sub(work.idle),
+                queued: work.queue.len(),
+            };
+            return Err((task, refusal));
+        }
+        if work.queue.len() >= work.idle && work.threads < threads {
+            match self.start_thread() {
+                Ok(()) => work.threads += 1,
+                Err(error) if work.threads == 0 => {
+                    let refusal = Refusal::NoThread {
+                        error: Arc::new(error),
+                    };
+                    return Err((task, refusal));
+                }
+                // The threads that there are come to it later.
+                Err(error) => tracing::warn!(lane = %self.shared.name, %error, "no further thread"),
+            }
+        }
+        work.queue.push_back(task);
+        drop(work);
+        self.shared.wake.notify_one();
+        Ok(())
+    }
+
+    /// Takes out everything that has not begun.
+    pub(crate) fn clear(&self) -> Vec<Box<dyn Task>> {
+        self.shared.work().queue.drain(..).collect()
+    }
+
+    fn start_thread(&self) -> std::io::Result<()> {
+        let shared = Arc::clone(&self.shared);
+        std::thread::Builder::new()
+            .name(self.shared.name.thread_name().to_owned())
+            .stack_size(STACK_BYTES)
+            .spawn(move || shared.work_off())
+            .map(drop)
+    }
+}
+
+impl LaneShared {
+    fn work(&self) -> MutexGuard<'_, Work> {
+        self.work.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn work_off(&self) {
+        let mut work = self.work();
+        loop {
+            if let Some(task) = work.queue.pop_front() {
+                drop(work);
+                // Tasks catch their own panics; should one slip through, the lane must not shrink.
+                if catch_unwind(AssertUnwindSafe(|| task.run())).is_err() {
+                    tracing::error!(lane = %self.name, "a task panicked outside its work");
+                }
+                work = self.work();
+                continue;
+            }
+            work.idle += 1;
+            let (awake, timeout) = self
+                .wake
+                .wait_timeout_while(work, IDLE, |work| work.queue.is_empty())
+                .unwrap_or_else(PoisonError::into_inner);
+            work = awake;
+            work.idle -= 1;
+            if timeout.timed_out() && work.queue.is_empty() {
+                work.threads -= 1;
+                return;
+            }
+        }
+    }
+}

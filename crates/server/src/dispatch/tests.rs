@@ -1,0 +1,549 @@
+//! Claims, lanes and callers under many threads, cancellations and panics.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
+use std::time::Instant;
+
+use proptest::prelude::*;
+
+use super::*;
+use cuttle_model::{Class, Code, Explain, Left};
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap()
+}
+
+fn options(threads: usize, queue: usize) -> DispatchOptions {
+    let limits = LaneLimits { threads, queue };
+    DispatchOptions {
+        cluster: limits,
+        stage: limits,
+        publish: limits,
+        unmount: limits,
+        probe: limits,
+        longest_job: Duration::from_secs(60),
+    }
+}
+
+fn ask(rpc: Rpc, keys: &[Key], content: &str) -> Ask {
+    Ask {
+        rpc,
+        request_id: Arc::from(format!("test-{content}")),
+        keys: keys.iter().map(|key| (key.clone(), Hold::Alone)).collect(),
+        fingerprint: Fingerprint::of(content.as_bytes()),
+        lane: LaneName::Cluster(Arc::from("c1")),
+    }
+}
+
+fn name(text: &str) -> Key {
+    Key::Name(text.to_owned())
+}
+
+fn conflict_of<T: std::fmt::Debug>(result: Result<T, Refusal>) -> Holder {
+    match result.unwrap_err() {
+        Refusal::Conflict { holder, .. } => *holder,
+        other => panic!("not a conflict: {other}"),
+    }
+}
+
+/// Polls until `done`, for at most ten seconds.
+fn eventually(what: &str, done: impl Fn() -> bool) {
+    let end = Instant::now() + Duration::from_secs(10);
+    while !done() {
+        assert!(Instant::now() < end, "not within 10 s: {what}");
+        std::thread::yield_now();
+    }
+}
+
+/// Work that tells when it runs and ends when it is let go.
+struct Gate {
+    entered: mpsc::Receiver<()>,
+    leave: mpsc::Sender<()>,
+}
+
+fn gated<T: Send + 'static>(
+    result: T,
+) -> (Gate, impl FnOnce() -> Result<T, Failure> + Send + 'static) {
+    let (enter, entered) = mpsc::channel();
+    let (leave, left) = mpsc::channel::<()>();
+    let work = move || {
+        enter.send(()).unwrap();
+        // A dropped gate lets go as well.
+        let _ = left.recv();
+        Ok(result)
+    };
+    (Gate { entered, leave }, work)
+}
+
+#[test]
+fn an_equal_request_joins_and_shares_the_result() {
+    let dispatcher = Dispatcher::new(options(2, 2));
+    let (gate, work) = gated(7_u32);
+    let first = dispatcher
+        .submit(ask(Rpc::CreateVolume, &[name("a")], "x"), work)
+        .unwrap();
+    gate.entered.recv().unwrap();
+    let second = dispatcher
+        .submit(
+            ask(Rpc::CreateVolume, &[name("a")], "x"),
+            || -> Result<u32, Failure> { panic!("the second request must not run") },
+        )
+        .unwrap();
+    assert!(!first.joined());
+    assert!(second.joined());
+    assert_eq!(second.job_request_id(), "test-x");
+    assert_eq!(dispatcher.open_jobs(), 1);
+    gate.leave.send(()).unwrap();
+    let (a, b) = runtime().block_on(async { tokio::join!(first.wait(None), second.wait(None)) });
+    let (a, b) = (a.unwrap(), b.unwrap());
+    assert_eq!(*a, 7);
+    assert!(Arc::ptr_eq(&a, &b));
+    assert_eq!(dispatcher.held_keys(), 0);
+}
+
+#[test]
+fn another_request_for_the_same_key_is_told_who_holds_it() {
+    let dispatcher = Dispatcher::new(options(2, 2));
+    let (gate, work) = gated(());
+    let ticket = dispatcher
+        .submit(
+            ask(Rpc::DeleteVolume, &[Key::Volume("v".into())], "x"),
+            move || {
+                let job = cuttle_door::job::current().unwrap();
+                job.progress.set("rbd.trash_move pool/img");
+                work()
+            },
+        )
+        .unwrap();
+    gate.entered.recv().unwrap();
+    let conflict = dispatcher.submit(
+        ask(Rpc::ControllerExpandVolume, &[Key::Volume("v".into())], "y"),
+        || Ok(()),
+    );
+    let text = conflict.as_ref().unwrap_err().to_string();
+    let holder = conflict_of(conflict);
+    assert_eq!(holder.rpc, Rpc::DeleteVolume);
+    assert_eq!(&*holder.request_id, "test-x");
+    assert_eq!(holder.step, "rbd.trash_move pool/img");
+    assert!(
+        text.starts_with("volume \"v\" is held by DeleteVolume (request test-x), 0."),
+        "{text}"
+    );
+    drop((ticket, gate));
+    eventually("claim released", || dispatcher.held_keys() == 0);
+}
+
+#[test]
+fn the_same_call_with_other_content_conflicts() {
+    let dispatcher = Dispatcher::new(options(2, 2));
+    let (gate, work) = gated(());
+    let _ticket = dispatcher
+        .submit(ask(Rpc::CreateVolume, &[name("a")], "1 GiB"), work)
+        .unwrap();
+    gate.entered.recv().unwrap();
+    let other = dispatcher.submit(ask(Rpc::CreateVolume, &[name("a")], "2 GiB"), || Ok(()));
+    assert_eq!(conflict_of(other).rpc, Rpc::CreateVolume);
+}
+
+#[test]
+fn shared_keys_go_together_and_keep_out_the_lonely() {
+    let dispatcher = Dispatcher::new(options(4, 4));
+    let volume = Key::NodeVolume("v".into());
+    let publish = |target: &str| {
+        let mut ask = ask(
+            Rpc::NodePublishVolume,
+            &[Key::Target(target.into())],
+            target,
+        );
+        ask.keys.push((volume.clone(), Hold::Shared));
+        ask
+    };
+    let (gate_1, work_1) = gated(());
+    let (gate_2, work_2) = gated(());
+    let _first = dispatcher.submit(publish("/a"), work_1).unwrap();
+    let _second = dispatcher.submit(publish("/b"), work_2).unwrap();
+    gate_1.entered.recv().unwrap();
+    gate_2.entered.recv().unwrap();
+    let unstage = || {
+        ask(
+            Rpc::NodeUnstageVolume,
+            std::slice::from_ref(&volume),
+            "unstage",
+        )
+    };
+    conflict_of(dispatcher.submit(unstage(), || Ok(())));
+    drop((gate_1, gate_2));
+    eventually("both ended", || dispatcher.open_jobs() == 0);
+    let (gate, work) = gated(());
+    let _unstage = dispatcher.submit(unstage(), work).unwrap();
+    gate.entered.recv().unwrap();
+    conflict_of(dispatcher.submit(publish("/c"), || Ok(())));
+}
+
+#[test]
+fn a_job_outlives_its_caller_and_a_repeat_joins_it() {
+    let dispatcher = Dispatcher::new(options(1, 1));
+    let (gate, work) = gated(1_u8);
+    let ticket = dispatcher
+        .submit(ask(Rpc::CreateVolume, &[name("a")], "x"), work)
+        .unwrap();
+    gate.entered.recv().unwrap();
+    drop(ticket);
+    let again = dispatcher
+        .submit(ask(Rpc::CreateVolume, &[name("a")], "x"), || Ok(2_u8))
+        .unwrap();
+    assert!(again.joined());
+    gate.leave.send(()).unwrap();
+    assert_eq!(*runtime().block_on(again.wait(None)).unwrap(), 1);
+}
+
+#[test]
+fn a_deadline_ends_only_the_waiting_and_names_the_step() {
+    let dispatcher = Dispatcher::new(options(1, 1));
+    let (gate, work) = gated(5_u8);
+    let ticket = dispatcher
+        .submit(ask(Rpc::CreateVolume, &[name("a")], "x"), work)
+        .unwrap();
+    gate.entered.recv().unwrap();
+    let late = runtime()
+        .block_on(ticket.wait(Some(Instant::now() + Duration::from_millis(5))))
+        .unwrap_err();
+    assert_eq!(
+        (late.class(), late.left()),
+        (Class::Late, Left::MaybeRunning)
+    );
+    assert!(late.to_string().contains("at step \"starting\""), "{late}");
+    assert!(late.remedy().unwrap().contains("join"));
+    assert_eq!(dispatcher.open_jobs(), 1);
+    let again = dispatcher
+        .submit(ask(Rpc::CreateVolume, &[name("a")], "x"), || Ok(6_u8))
+        .unwrap();
+    drop(gate);
+    assert_eq!(*runtime().block_on(again.wait(None)).unwrap(), 5);
+}
+
+#[test]
+fn a_queued_job_that_nobody_waits_for_is_dropped_unbegun() {
+    let dispatcher = Dispatcher::new(options(1, 4));
+    let (gate, work) = gated(());
+    let blocker = dispatcher
+        .submit(ask(Rpc::CreateVolume, &[name("a")], "x"), work)
+        .unwrap();
+    gate.entered.recv().unwrap();
+    let ran = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&ran);
+    let queued = dispatcher
+        .submit(ask(Rpc::CreateVolume, &[name("b")], "y"), move || {
+            counter.fetch_add(1, Ordering::SeqCst);
+            Ok(())
+        })
+        .unwrap();
+    drop(queued);
+    gate.leave.send(()).unwrap();
+    runtime().block_on(blocker.wait(None)).unwrap();
+    eventually("queue empty", || dispatcher.open_jobs() == 0);
+    assert_eq!(ran.load(Ordering::SeqCst), 0);
+    assert_eq!(dispatcher.held_keys(), 0);
+}
+
+#[test]
+fn a_full_lane_refuses_and_other_lanes_go_on() {
+    let dispatcher = Dispatcher::new(options(1, 1));
+    let (gate, work) = gated(());
+    let _running = dispatcher
+        .submit(ask(Rpc::CreateVolume, &[name("a")], "a"), work)
+        .unwrap();
+    gate.entered.recv().unwrap();
+    let _queued = dispatcher
+        .submit(ask(Rpc::CreateVolume, &[name("b")], "b"), || Ok(()))
+        .unwrap();
+    let refused = dispatcher
+        .submit(ask(Rpc::CreateVolume, &[name("c")], "c"), || Ok(()))
+        .unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "lane \"cluster c1\" is full: 1 jobs run and 1 wait"
+    );
+    assert_eq!(
+        (refused.class(), refused.left()),
+        (Class::Full, Left::Nothing)
+    );
+    let mut elsewhere = ask(Rpc::CreateVolume, &[name("c")], "c");
+    elsewhere.lane = LaneName::Cluster(Arc::from("c2"));
+    let ticket = dispatcher.submit(elsewhere, || Ok(3_u8)).unwrap();
+    assert_eq!(*runtime().block_on(ticket.wait(None)).unwrap(), 3);
+}
+
+#[test]
+fn a_panic_is_told_to_all_callers_and_frees_the_claim() {
+    let dispatcher = Dispatcher::new(options(1, 1));
+    let (gate, work) = gated(());
+    let panicking = move || -> Result<(), Failure> {
+        work()?;
+        panic!("boom")
+    };
+    let first = dispatcher
+        .submit(ask(Rpc::DeleteVolume, &[name("a")], "x"), panicking)
+        .unwrap();
+    gate.entered.recv().unwrap();
+    let second = dispatcher
+        .submit(ask(Rpc::DeleteVolume, &[name("a")], "x"), || Ok(()))
+        .unwrap();
+    drop(gate);
+    for ticket in [first, second] {
+        let error = runtime().block_on(ticket.wait(None)).unwrap_err();
+        assert_eq!(error.class(), Class::Bug);
+        assert!(error.to_string().ends_with("boom"), "{error}");
+    }
+    assert_eq!(dispatcher.panics(), 1);
+    assert_eq!(dispatcher.held_keys(), 0);
+    // The lane's thread has survived.
+    let next = dispatcher
+        .submit(ask(Rpc::DeleteVolume, &[name("a")], "x"), || Ok(1))
+        .unwrap();
+    assert_eq!(*runtime().block_on(next.wait(None)).unwrap(), 1);
+}
+
+#[test]
+fn drain_lets_running_jobs_end_and_refuses_the_rest() {
+    let dispatcher = Dispatcher::new(options(1, 4));
+    let (gate, work) = gated(1_u8);
+    let running = dispatcher
+        .submit(ask(Rpc::CreateVolume, &[name("a")], "a"), work)
+        .unwrap();
+    gate.entered.recv().unwrap();
+    let queued = dispatcher
+        .submit(ask(Rpc::CreateVolume, &[name("b")], "b"), || Ok(2_u8))
+        .unwrap();
+    let runtime = runtime();
+    let left = runtime.block_on(dispatcher.drain(Duration::from_millis(1)));
+    assert_eq!(left, 1);
+    let refused = runtime.block_on(queued.wait(None)).unwrap_err();
+    assert_eq!(refused.code(), Code::new(1705));
+    let late = dispatcher.submit(ask(Rpc::CreateVolume, &[name("c")], "c"), || Ok(()));
+    assert!(matches!(late, Err(Refusal::ShuttingDown)));
+    gate.leave.send(()).unwrap();
+    assert_eq!(
+        runtime.block_on(dispatcher.drain(Duration::from_secs(10))),
+        0
+    );
+    assert_eq!(*runtime.block_on(running.wait(None)).unwrap(), 1);
+    assert_eq!(dispatcher.held_keys(), 0);
+}
+
+#[test]
+fn the_job_knows_its_request() {
+    let dispatcher = Dispatcher::new(options(1, 1));
+    let ticket = dispatcher
+        .submit(ask(Rpc::DeleteVolume, &[name("a")], "x"), || {
+            Ok(cuttle_door::job::current().unwrap())
+        })
+        .unwrap();
+    let context = runtime().block_on(ticket.wait(None)).unwrap();
+    assert_eq!(context.request_id, "test-x");
+    assert!(context.deadline.unwrap() > Instant::now());
+}
+
+/// One caller's behaviour in the crowd.
+#[derive(Debug, Clone, Copy)]
+struct Move {
+    volume: u8,
+    content: u8,
+    leaves_early: bool,
+    panics: bool,
+}
+
+fn moves() -> impl Strategy<Value = Vec<Move>> {
+    let one = (0_u8..6, 0_u8..3, any::<bool>(), prop::bool::weighted(0.1)).prop_map(
+        |(volume, content, leaves_early, panics)| Move {
+            volume,
+            content,
+            leaves_early,
+            panics,
+        },
+    );
+    prop::collection::vec(one, 1..120)
+}
+
+/// What each volume's jobs may see: nobody else at work on the same volume.
+#[derive(Default)]
+struct Watch {
+    inside: [AtomicUsize; 6],
+    most: AtomicUsize,
+    runs: AtomicUsize,
+}
+
+impl Watch {
+    fn work(&self, step: Move) -> Result<u8, Failure> {
+        let inside = &self.inside[usize::from(step.volume)];
+        let now = inside.fetch_add(1, Ordering::SeqCst) + 1;
+        self.most.fetch_max(now, Ordering::SeqCst);
+        self.runs.fetch_add(1, Ordering::SeqCst);
+        for _ in 0..50 {
+            std::thread::yield_now();
+        }
+        inside.fetch_sub(1, Ordering::SeqCst);
+        assert!(!step.panics, "planned");
+        Ok(step.content)
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 40,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn crowds_never_share_a_volume_and_leave_no_claim(moves in moves()) {
+        let dispatcher = Dispatcher::new(options(3, 200));
+        let watch = Arc::new(Watch::default());
+        let outcomes = runtime().block_on(crowd(&dispatcher, &watch, &moves));
+        eventually("all jobs ended", || dispatcher.open_jobs() == 0);
+        prop_assert_eq!(dispatcher.held_keys(), 0);
+        // None at all runs when every caller has left before the beginning.
+        prop_assert!(watch.most.load(Ordering::SeqCst) <= 1);
+        // Every run was either somebody's own or abandoned; nothing ran twice for one admission.
+        prop_assert!(watch.runs.load(Ordering::SeqCst) <= outcomes["admitted"]);
+        let panicked = dispatcher.panics();
+        prop_assert!(panicked <= u64::try_from(moves.iter().filter(|m| m.panics).count()).unwrap());
+        prop_assert_eq!(
+            outcomes["admitted"] + outcomes["joined"] + outcomes["conflict"],
+            moves.len()
+        );
+    }
+}
+
+async fn crowd(
+    dispatcher: &Dispatcher,
+    watch: &Arc<Watch>,
+    moves: &[Move],
+) -> BTreeMap<&'static str, usize> {
+    let mut callers = Vec::new();
+    let mut counts = BTreeMap::from([("admitted", 0), ("joined", 0), ("conflict", 0)]);
+    for &step in moves {
+        let content = format!("{}-{}-{}", step.volume, step.content, step.panics);
+        let keys = [Key::Volume(step.volume.to_string())];
+        let inner = Arc::clone(watch);
+        match dispatcher.submit(ask(Rpc::DeleteVolume, &keys, &content), move || {
+            inner.work(step)
+        }) {
+            Err(Refusal::Conflict { .. }) => *counts.get_mut("conflict").unwrap() += 1,
+            Err(other) => panic!("{other}"),
+            Ok(ticket) => {
+                let kind = if ticket.joined() {
+                    "joined"
+                } else {
+                    "admitted"
+                };
+                *counts.get_mut(kind).unwrap() += 1;
+                if !step.leaves_early {
+                    callers.push(tokio::spawn(async move {
+                        match ticket.wait(None).await {
+                            Ok(content) => assert_eq!(*content, step.content),
+                            Err(error) => assert!(step.panics, "{error}"),
+                        }
+                    }));
+                }
+            }
+        }
+        tokio::task::yield_now().await;
+    }
+    for caller in callers {
+        caller.await.unwrap();
+    }
+    counts
+}
+
+/// A small generator, so that every run of the crowd below is the same.
+struct Dice(u64);
+
+impl Dice {
+    fn throw(&mut self, sides: u64) -> u64 {
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        (self.0 >> 33) % sides
+    }
+}
+
+#[test]
+fn many_threads_with_duplicates_hang_ups_and_panics_account_for_every_claim() {
+    const CALLERS: u64 = 8;
+    const CALLS: usize = 150;
+    let dispatcher = Dispatcher::new(options(4, 10_000));
+    let watch = Arc::new(Watch::default());
+    let runtime = runtime();
+    let totals: Vec<[usize; 3]> = std::thread::scope(|scope| {
+        let callers: Vec<_> = (0..CALLERS)
+            .map(|seed| {
+                let (dispatcher, watch, handle) = (&dispatcher, &watch, runtime.handle());
+                scope.spawn(move || one_caller(dispatcher, watch, handle, Dice(seed), CALLS))
+            })
+            .collect();
+        callers
+            .into_iter()
+            .map(|caller| caller.join().unwrap())
+            .collect()
+    });
+    eventually("all jobs ended", || dispatcher.open_jobs() == 0);
+    let sum = |kind: usize| totals.iter().map(|total| total[kind]).sum::<usize>();
+    let [admitted, joined, conflict] = [sum(0), sum(1), sum(2)];
+    assert_eq!(
+        admitted + joined + conflict,
+        CALLS * usize::try_from(CALLERS).unwrap()
+    );
+    assert!(
+        joined > 0 && conflict > 0,
+        "{totals:?}: the crowd did not collide"
+    );
+    assert_eq!(watch.most.load(Ordering::SeqCst), 1);
+    assert!(watch.runs.load(Ordering::SeqCst) <= admitted);
+    assert_eq!(dispatcher.held_keys(), 0);
+    assert!(dispatcher.panics() > 0);
+}
+
+/// Counts of admissions, joins and conflicts of one thread's calls.
+fn one_caller(
+    dispatcher: &Dispatcher,
+    watch: &Arc<Watch>,
+    handle: &tokio::runtime::Handle,
+    mut dice: Dice,
+    calls: usize,
+) -> [usize; 3] {
+    let mut counts = [0; 3];
+    for _ in 0..calls {
+        let step = Move {
+            volume: u8::try_from(dice.throw(3)).unwrap(),
+            content: u8::try_from(dice.throw(2)).unwrap(),
+            leaves_early: dice.throw(4) == 0,
+            panics: dice.throw(10) == 0,
+        };
+        let content = format!("{}-{}-{}", step.volume, step.content, step.panics);
+        let keys = [Key::Volume(step.volume.to_string())];
+        let inner = Arc::clone(watch);
+        match dispatcher.submit(ask(Rpc::DeleteVolume, &keys, &content), move || {
+            inner.work(step)
+        }) {
+            Err(Refusal::Conflict { .. }) => counts[2] += 1,
+            Err(other) => panic!("{other}"),
+            Ok(ticket) => {
+                counts[usize::from(ticket.joined())] += 1;
+                if !step.leaves_early {
+                    match handle.block_on(ticket.wait(None)) {
+                        Ok(content) => assert_eq!(*content, step.content),
+                        Err(error) => assert!(step.panics, "{error}"),
+                    }
+                }
+            }
+        }
+    }
+    counts
+}
