@@ -1,1 +1,52 @@
 //! The Ceph door: a safe blocking client for rados, rbd and cluster commands.
+//!
+//! ```text
+//!  Clusters ── connect ──▶ Cluster ── io ──▶ Io ── open_image ──▶ Image
+//!  (the pool of            commands,         objects, omap,       size, metadata, watchers,
+//!   connections)           pools             images, trash        asynchronous data
+//! ```
+//!
+//! * Every call passes the [`Door`](cuttle_door::Door): counted, timed, bounded, breakable.
+//! * Every call blocks, for at most the connection's time-outs ([`ConnectOptions`]).
+//! * Every failure is an [`Error`] with the call, its target and the errno by name. "Absent" is
+//!   only ever the cluster's own answer, never a guess about one that does not answer.
+//! * All types are `Send` and `Sync`; handles are cheap to clone.
+//!
+//! The keys of the journal, the order of its writes and the meaning of volumes are not here.
+#![allow(
+    unsafe_code,
+    reason = "this crate is the safe wrapper of the C libraries"
+)]
+
+mod aio;
+mod bounded;
+mod clusters;
+mod commands;
+mod connection;
+mod encoding;
+mod error;
+mod image;
+mod images;
+mod io;
+mod library;
+mod listing;
+mod pools;
+mod read;
+mod settings;
+mod trash;
+mod write;
+
+pub use clusters::{Cluster, Clusters};
+pub use commands::{PoolUsage, Reply};
+pub use error::{Errno, Error};
+pub use image::data::{Done, Read};
+pub use image::{Image, ImageStat, OpenMode, Snapshot, Watcher};
+pub use images::{ImageOptions, ImagePage, header_object, id_object};
+pub use io::Io;
+pub use library::{Versions, versions};
+pub use listing::Objects;
+pub use pools::PoolRef;
+pub use read::{OmapPage, ReadOp, ReadReply, read_many};
+pub use settings::ConnectOptions;
+pub use trash::TrashEntry;
+pub use write::{WriteOp, write_many};

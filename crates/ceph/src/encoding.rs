@@ -1,0 +1,86 @@
+//! The few of Ceph's binary encodings that object class calls need.
+//!
+//! Numbers are little-endian; a string is its length (`u32`) and its bytes; a map is its size
+//! (`u32`) and its keys and values in turn (Ceph's `include/encoding.h`).
+
+use crate::error::Errno;
+
+/// Appends a string or a buffer.
+fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) -> Result<(), Errno> {
+    let length = u32::try_from(bytes.len()).map_err(|_too_long| Errno::new(libc::E2BIG))?;
+    out.extend_from_slice(&length.to_le_bytes());
+    out.extend_from_slice(bytes);
+    Ok(())
+}
+
+/// The input of class `rbd`, method `metadata_set`: `map<string, bufferlist>`.
+pub(crate) fn metadata(entries: &[(&str, &str)]) -> Result<Vec<u8>, Errno> {
+    let count = u32::try_from(entries.len()).map_err(|_too_many| Errno::new(libc::E2BIG))?;
+    let mut out = count.to_le_bytes().to_vec();
+    for (key, value) in entries {
+        put_bytes(&mut out, key.as_bytes())?;
+        put_bytes(&mut out, value.as_bytes())?;
+    }
+    Ok(out)
+}
+
+/// Reads a string that fills the whole input, as in `rbd_id.*` and the values of `rbd_directory`.
+pub(crate) fn string(input: &[u8]) -> Result<String, Errno> {
+    let malformed = || Errno::new(libc::EBADMSG);
+    let (length, text) = input.split_first_chunk::<4>().ok_or_else(malformed)?;
+    let length = usize::try_from(u32::from_le_bytes(*length)).ok();
+    if length != Some(text.len()) {
+        return Err(malformed());
+    }
+    String::from_utf8(text.to_vec()).map_err(|_not_text| malformed())
+}
+
+/// Reads the answer of class `rbd`, method `get_size`: `u8` order, `u64` bytes.
+pub(crate) fn order_and_size(input: &[u8]) -> Result<(u8, u64), Errno> {
+    match input.split_first_chunk::<1>() {
+        Some(([order], rest)) => match rest.first_chunk::<8>() {
+            Some(size) => Ok((*order, u64::from_le_bytes(*size))),
+            None => Err(Errno::new(libc::EBADMSG)),
+        },
+        None => Err(Errno::new(libc::EBADMSG)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strings_are_read_whole_or_not_at_all() {
+        assert_eq!(string(b"\x03\0\0\0abc").unwrap(), "abc");
+        assert_eq!(string(b"\0\0\0\0").unwrap(), "");
+        for wrong in [
+            &b""[..],
+            b"\x03\0\0",
+            b"\x03\0\0\0ab",
+            b"\x01\0\0\0ab",
+            b"\x01\0\0\0\xff",
+        ] {
+            assert_eq!(string(wrong), Err(Errno::new(libc::EBADMSG)));
+        }
+    }
+
+    #[test]
+    fn metadata_is_a_map() {
+        let encoded = metadata(&[("k", "vv"), ("", "")]).unwrap();
+        assert_eq!(
+            encoded,
+            b"\x02\0\0\0\x01\0\0\0k\x02\0\0\0vv\0\0\0\0\0\0\0\0"
+        );
+    }
+
+    #[test]
+    fn order_and_size_follow_each_other() {
+        assert_eq!(
+            order_and_size(b"\x16\0\0\0\x40\0\0\0\0").unwrap(),
+            (22, 1 << 30)
+        );
+        assert!(order_and_size(b"\x16\0\0").is_err());
+        assert!(order_and_size(b"").is_err());
+    }
+}

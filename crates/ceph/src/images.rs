@@ -1,0 +1,298 @@
+//! RBD images of a pool and namespace: made, found, listed, removed, without opening them.
+//!
+//! Beside librbd's own functions this reads two of RBD's objects directly, because librbd would
+//! open the image (many round trips) for the same answer:
+//!
+//! | Object | Content | Source in Ceph |
+//! |---|---|---|
+//! | `rbd_id.<name>` | data: the image's identifier, as an encoded string | `cls/rbd/cls_rbd.cc`, `set_id` |
+//! | `rbd_header.<id>` | class `rbd`: `get_size(u64 snap)` answers `u8` order, `u64` bytes; `metadata_set(map<string, bufferlist>)` | same, `get_size`, `metadata_set` |
+//! | `rbd_directory` | omap: `name_<name>` holds the identifier, as an encoded string | same, `dir_add_image` |
+//!
+//! The formats have been the same since images of format 2 exist (Ceph 0.55).
+
+use std::ptr;
+
+use ceph_sys::rbd;
+use cuttle_model::{ByteSize, ImageId, ImageName, PoolName, RadosNamespace};
+use libc::c_int;
+
+use crate::connection::text;
+use crate::encoding;
+use crate::error::{Errno, Error};
+use crate::io::Io;
+use crate::write::WriteOp;
+
+/// Asks for an image's head instead of a snapshot (`CEPH_NOSNAP`, `include/rados.h`).
+const NO_SNAP: u64 = u64::MAX - 1;
+/// Longer than any encoded image identifier.
+const ID_OBJECT_MAX: usize = 4096;
+
+/// How a new image is made; what is `None` is left to librbd's configuration.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ImageOptions {
+    /// The feature bits, exactly. Giving them saves a round trip: librbd need not ask the OSDs.
+    pub features: Option<u64>,
+    /// The pool for the data.
+    pub data_pool: Option<PoolName>,
+    /// Bytes per stripe unit.
+    pub stripe_unit: Option<u64>,
+    /// Objects per stripe.
+    pub stripe_count: Option<u64>,
+    /// The object size as a power of two (22: 4 MiB).
+    pub order: Option<u8>,
+}
+
+/// Some of the images of a pool and namespace, in the order of their names.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ImagePage {
+    /// The images.
+    pub images: Vec<(ImageName, ImageId)>,
+    /// Whether more follow.
+    pub more: bool,
+}
+
+/// The object that holds an image's header.
+#[must_use]
+pub fn header_object(id: &ImageId) -> String {
+    format!("rbd_header.{id}")
+}
+
+/// The object that holds the identifier of the image of that name.
+#[must_use]
+pub fn id_object(name: &ImageName) -> String {
+    format!("rbd_id.{name}")
+}
+
+/// An `rbd_image_options_t`, freed on drop.
+struct Built(rbd::rbd_image_options_t);
+
+impl Drop for Built {
+    fn drop(&mut self) {
+        // SAFETY: the options were made below and are freed once.
+        unsafe { rbd::rbd_image_options_destroy(self.0) };
+    }
+}
+
+impl Built {
+    fn new(options: &ImageOptions) -> Result<Self, Errno> {
+        let mut handle = ptr::null_mut();
+        // SAFETY: the handle is written.
+        unsafe { rbd::rbd_image_options_create(&raw mut handle) };
+        let built = Self(handle);
+        let numbers = [
+            (rbd::RBD_IMAGE_OPTION_FORMAT, Some(2)),
+            (rbd::RBD_IMAGE_OPTION_FEATURES, options.features),
+            (rbd::RBD_IMAGE_OPTION_ORDER, options.order.map(u64::from)),
+            (rbd::RBD_IMAGE_OPTION_STRIPE_UNIT, options.stripe_unit),
+            (rbd::RBD_IMAGE_OPTION_STRIPE_COUNT, options.stripe_count),
+        ];
+        for (option, value) in numbers {
+            if let Some(value) = value {
+                built.set_number(option, value)?;
+            }
+        }
+        if let Some(pool) = &options.data_pool {
+            let (option, pool) = (rbd::RBD_IMAGE_OPTION_DATA_POOL, text(pool.as_str())?);
+            // SAFETY: the options are live; the text is NUL-terminated and copied.
+            let result =
+                unsafe { rbd::rbd_image_options_set_string(built.0, option, pool.as_ptr()) };
+            Errno::check(result)?;
+        }
+        Ok(built)
+    }
+
+    fn set_number(&self, option: c_int, value: u64) -> Result<(), Errno> {
+        // SAFETY: the options are live and used by this thread alone.
+        let result = unsafe { rbd::rbd_image_options_set_uint64(self.0, option, value) };
+        Errno::check(result).map(drop)
+    }
+}
+
+impl Io {
+    /// Makes an image.
+    ///
+    /// # Errors
+    /// `is_present` when the name is taken; `is_absent` for an unknown data pool; EINVAL for
+    /// features, striping or order that RBD refuses.
+    ///
+    /// # Blocking
+    /// Some five round trips one after the other.
+    ///
+    /// # Idempotency
+    /// Not idempotent. A crash or time-out in the middle leaves a torn image: its `rbd_id` object,
+    /// perhaps its entry in `rbd_directory`, no or half a header. [`Io::remove_image`] removes it.
+    pub fn create_image(
+        &self,
+        name: &ImageName,
+        size: ByteSize,
+        options: &ImageOptions,
+    ) -> Result<(), Error> {
+        self.call("rbd.create", name.as_str(), || {
+            let image = text(name.as_str())?;
+            let options = Built::new(options)?;
+            // SAFETY: context and options are live; the name is NUL-terminated and copied.
+            let result =
+                unsafe { rbd::rbd_create4(self.handle(), image.as_ptr(), size.bytes(), options.0) };
+            Errno::check(result).map(drop)
+        })
+    }
+
+    /// Removes an image with its data, whole or torn; answers whether there was one.
+    ///
+    /// # Errors
+    /// `is_busy` when it is watched; `is_not_empty` when it has snapshots.
+    ///
+    /// # Blocking
+    /// In proportion to the image's size; a large one belongs in the trash.
+    ///
+    /// # Idempotency
+    /// Idempotent; after a crash in the middle a second call removes the rest.
+    pub fn remove_image(&self, name: &ImageName) -> Result<bool, Error> {
+        let removed = self.call("rbd.remove", name.as_str(), || {
+            let image = text(name.as_str())?;
+            // SAFETY: the context is live; the name is NUL-terminated and copied.
+            Errno::check(unsafe { rbd::rbd_remove(self.handle(), image.as_ptr()) }).map(drop)
+        });
+        match removed {
+            Ok(()) => Ok(true),
+            Err(error) if error.is_absent() => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The identifier of the image of that name; `None` when the cluster says there is none. An
+    /// image being made or torn has one, too.
+    ///
+    /// # Errors
+    /// Any other failure of the read; EBADMSG when the object's content has another form.
+    ///
+    /// # Blocking
+    /// One round trip.
+    pub fn image_id(&self, name: &ImageName) -> Result<Option<ImageId>, Error> {
+        let object = id_object(name);
+        let data = self.read(&object, ID_OBJECT_MAX)?;
+        data.map(|data| self.parse_id(&object, &data)).transpose()
+    }
+
+    /// Reads an identifier from the content of an [`id_object`].
+    ///
+    /// # Errors
+    /// EBADMSG when the content has another form.
+    pub fn parse_id(&self, object: &str, data: &[u8]) -> Result<ImageId, Error> {
+        let malformed = |errno: Errno| self.error("rados.read", &self.name(object), errno);
+        let id = encoding::string(data).map_err(malformed)?;
+        ImageId::new(id)
+            .map_err(|error| malformed(Errno::new(libc::EBADMSG)).with_detail(&error.to_string()))
+    }
+
+    /// The size of the image with that identifier; `None` when it has no header, or a torn one.
+    ///
+    /// # Errors
+    /// Any other failure of the call; EBADMSG when the answer has another form.
+    ///
+    /// # Blocking
+    /// One round trip.
+    pub fn image_size_by_id(&self, id: &ImageId) -> Result<Option<ByteSize>, Error> {
+        let object = header_object(id);
+        let answer = self.exec(&object, "rbd", "get_size", &NO_SNAP.to_le_bytes())?;
+        let Some(answer) = answer else {
+            return Ok(None);
+        };
+        let (_order, size) = encoding::order_and_size(&answer)
+            .map_err(|errno| self.error("rados.exec_read", &self.name(&object), errno))?;
+        Ok(Some(ByteSize::from_bytes(size)))
+    }
+
+    /// Sets metadata of the image with that identifier, without opening it.
+    ///
+    /// # Errors
+    /// `is_absent` when the image has no header.
+    ///
+    /// # Blocking
+    /// One round trip, for any number of entries.
+    ///
+    /// # Idempotency
+    /// Idempotent; all entries are set or none.
+    pub fn set_image_metadata_by_id(
+        &self,
+        id: &ImageId,
+        entries: &[(&str, &str)],
+    ) -> Result<(), Error> {
+        let op = WriteOp::new().assert_exists().set_image_metadata(entries);
+        self.write(&header_object(id), op)
+    }
+
+    /// Up to `max` images in the order of their names, after the name `after`.
+    ///
+    /// # Errors
+    /// Any failure of the read; EBADMSG when an entry has another form.
+    ///
+    /// # Blocking
+    /// One round trip. A page may hold fewer than `max` though more follow.
+    pub fn image_names(&self, after: Option<&ImageName>, max: u64) -> Result<ImagePage, Error> {
+        const PREFIX: &str = "name_";
+        let start = after.map_or_else(String::new, |name| format!("{PREFIX}{name}"));
+        let Some(page) = self.omap_page("rbd_directory", &start, PREFIX, max)? else {
+            return Ok(ImagePage::default());
+        };
+        let target = self.name("rbd_directory");
+        let malformed = |key: &str, why: &str| {
+            let error = self.error("rados.omap_get", &target, Errno::new(libc::EBADMSG));
+            error.with_detail(&format!("{key}: {why}"))
+        };
+        let images = page.entries.iter().map(|(key, value)| {
+            let name = ImageName::new(key.strip_prefix(PREFIX).unwrap_or(key))
+                .map_err(|error| malformed(key, &error.to_string()))?;
+            let id = encoding::string(value).map_err(|errno| malformed(key, errno.name()))?;
+            let id = ImageId::new(id).map_err(|error| malformed(key, &error.to_string()))?;
+            Ok((name, id))
+        });
+        Ok(ImagePage {
+            images: images.collect::<Result<_, Error>>()?,
+            more: page.more,
+        })
+    }
+
+    /// Whether RBD knows that namespace in this context's pool (`rbd namespace create`). The
+    /// default namespace always exists.
+    ///
+    /// # Errors
+    /// Any failure of the read.
+    ///
+    /// # Blocking
+    /// One round trip.
+    pub fn namespace_exists(&self, namespace: &RadosNamespace) -> Result<bool, Error> {
+        if namespace.is_default() {
+            return Ok(true);
+        }
+        self.call("rbd.namespace_exists", namespace.as_str(), || {
+            let namespace = text(namespace.as_str())?;
+            let mut exists = false;
+            // SAFETY: the context is live; the name is NUL-terminated; the answer is written.
+            let result = unsafe {
+                rbd::rbd_namespace_exists(self.handle(), namespace.as_ptr(), &raw mut exists)
+            };
+            Errno::check(result)?;
+            Ok(exists)
+        })
+    }
+
+    /// Makes a namespace of RBD's in this context's pool; answers whether it is new.
+    ///
+    /// # Errors
+    /// Any failure but its existence.
+    pub fn create_namespace(&self, namespace: &RadosNamespace) -> Result<bool, Error> {
+        let made = self.call("rbd.namespace_create", namespace.as_str(), || {
+            let namespace = text(namespace.as_str())?;
+            // SAFETY: the context is live; the name is NUL-terminated and copied.
+            let result = unsafe { rbd::rbd_namespace_create(self.handle(), namespace.as_ptr()) };
+            Errno::check(result).map(drop)
+        });
+        match made {
+            Ok(()) => Ok(true),
+            Err(error) if error.is_present() => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+}
