@@ -278,7 +278,7 @@ impl Explain for Error {
     }
 
     fn left(&self) -> Left {
-        if self.is_timeout() {
+        if self.is_timeout() && !READING.contains(&self.call) {
             Left::MaybeRunning
         } else {
             Left::Nothing

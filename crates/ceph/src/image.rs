@@ -192,10 +192,17 @@ impl Image {
             return Ok(());
         };
         let (io, target) = (self.io.clone(), self.target.clone());
-        io.cluster.inner.door.call("rbd.close", &target, || {
+        let mut ran = false;
+        let outcome = io.cluster.inner.door.call("rbd.close", &target, || {
+            ran = true;
             open.close()
                 .map_err(|errno| io.error("rbd.close", &target, errno))
-        })
+        });
+        if !ran {
+            // The door refused; the image must not stay open for that.
+            self.open = Some(open);
+        }
+        outcome
     }
 
     /// The size now, also after another client has changed it.
