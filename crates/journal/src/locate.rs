@@ -1,0 +1,220 @@
+//! From a volume's handle to its record and image.
+
+use std::borrow::Cow;
+
+use ceph::{Cluster, Io, ReadOp, id_object, read_many};
+use cuttle_model::{
+    Class, ClusterId, ClusterSettings, Code, ComposedHandle, Explain, ImageId, ImageName,
+    InstanceId, Left, ObjectUuid, PoolId,
+};
+
+use crate::error::{JournalError, class_of};
+use crate::journal::Journal;
+use crate::layout;
+use crate::record::VolumeRecord;
+
+/// Bytes enough for any `rbd_id.` object: a length and an id.
+const ID_OBJECT_BYTES: usize = 4096;
+
+/// Where a handle leads.
+#[derive(Debug, Clone)]
+pub struct Located {
+    /// The pool and namespace of record and image.
+    pub io: Io,
+    /// The UUID of the handle.
+    pub uuid: ObjectUuid,
+    /// The record; `None` is the cluster's own answer that there is none.
+    pub record: Option<VolumeRecord>,
+    /// The image's name; the default one when there is no record.
+    pub image: ImageName,
+    /// The id of the image that has this name now; `None` is the cluster's own answer that no
+    /// image has.
+    pub image_id: Option<ImageId>,
+}
+
+/// Why a handle leads nowhere.
+#[derive(Debug, thiserror::Error)]
+pub enum LocateError {
+    /// The cluster has no such pool, by its newest map.
+    #[error("cluster \"{cluster}\" has no pool number {pool}")]
+    PoolGone {
+        /// The cluster.
+        cluster: ClusterId,
+        /// The pool.
+        pool: PoolId,
+    },
+    /// Ceph did not answer.
+    #[error("could not {doing}")]
+    Ceph {
+        /// What was being done.
+        doing: String,
+        /// Ceph's answer.
+        #[source]
+        source: ceph::Error,
+    },
+    /// The record cannot be used.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+}
+
+impl LocateError {
+    /// Ceph's answer, if that is what failed.
+    #[must_use]
+    pub fn as_ceph(&self) -> Option<&ceph::Error> {
+        match self {
+            Self::Ceph { source, .. } => Some(source),
+            Self::Journal(error) => error.as_ceph(),
+            Self::PoolGone { .. } => None,
+        }
+    }
+}
+
+impl Explain for LocateError {
+    fn code(&self) -> Code {
+        match self {
+            Self::PoolGone { .. } => Code::new(1310),
+            Self::Ceph { .. } => Code::new(1311),
+            Self::Journal(error) => error.code(),
+        }
+    }
+
+    fn class(&self) -> Class {
+        match self {
+            Self::PoolGone { .. } => Class::Absent,
+            Self::Ceph { source, .. } => class_of(source),
+            Self::Journal(error) => error.class(),
+        }
+    }
+
+    fn left(&self) -> Left {
+        // Looking changes nothing, however it ends.
+        Left::Nothing
+    }
+
+    fn remedy(&self) -> Option<Cow<'static, str>> {
+        match self {
+            Self::PoolGone { .. } => Some(Cow::Borrowed(
+                "the pool was deleted, or the cluster's entry in config.json points to another \
+                 cluster than when the volume was made",
+            )),
+            Self::Ceph { source, .. } => source.remedy(),
+            Self::Journal(error) => error.remedy(),
+        }
+    }
+}
+
+impl Located {
+    /// The journal that holds the volume's name.
+    ///
+    /// # Errors
+    /// When the directory is in another pool which cannot be opened.
+    pub fn journal(
+        &self,
+        settings: &ClusterSettings,
+        instance: &InstanceId,
+    ) -> Result<Journal, LocateError> {
+        let other = self.record.as_ref().and_then(|record| record.journal_pool);
+        match other {
+            Some(pool) if pool != self.io.pool_id() => {
+                let directory = open(self.io.cluster(), settings, pool)?;
+                Ok(Journal::split(
+                    directory,
+                    self.io.clone(),
+                    self.io.pool_id(),
+                    instance,
+                ))
+            }
+            Some(_) | None => Ok(Journal::new(self.io.clone(), instance)),
+        }
+    }
+}
+
+/// Follows a handle. Changes nothing.
+///
+/// The record and the id of the image with the default name are read at once, so that the usual
+/// volume costs one round trip; an image of another name costs one more.
+///
+/// # Errors
+/// [`LocateError`]. That a record or image is absent is an answer, not an error.
+///
+/// # Blocking
+/// Up to the connection's time-outs.
+pub fn locate(
+    cluster: &Cluster,
+    settings: &ClusterSettings,
+    handle: &ComposedHandle,
+) -> Result<Located, LocateError> {
+    let io = open(cluster, settings, PoolId::new(handle.location))?;
+    follow(io, &handle.uuid, &layout::default_image_name(&handle.uuid))
+}
+
+/// Follows a UUID in a pool and namespace, expecting the image to be called `guess`; otherwise as
+/// [`locate`].
+///
+/// # Errors
+/// As [`locate`].
+pub fn follow(io: Io, uuid: &ObjectUuid, guess: &ImageName) -> Result<Located, LocateError> {
+    let id_object = id_object(guess);
+    let reads = [
+        (
+            &io,
+            ReadOp::omap_get(&layout::record_object(uuid), &VolumeRecord::KEYS),
+        ),
+        (&io, ReadOp::data(&id_object, ID_OBJECT_BYTES)),
+    ];
+    let mut replies = read_many(&reads).into_iter();
+    let record = match replies.next() {
+        Some(Ok(Some(reply))) => Some(Journal::read_record(uuid, &reply.omap)?),
+        Some(Ok(None)) | None => None,
+        Some(Err(error)) => {
+            return Err(JournalError::ceph(format!("read the record {uuid}"), error).into());
+        }
+    };
+    let image = record
+        .as_ref()
+        .map_or_else(|| guess.clone(), |record| record.image_name.clone());
+    let image_id = if image == *guess {
+        match replies.next() {
+            Some(Ok(Some(reply))) => Some(
+                io.parse_id(&id_object, &reply.bytes)
+                    .map_err(|source| looking_up(&image, source))?,
+            ),
+            Some(Ok(None)) | None => None,
+            Some(Err(source)) => return Err(looking_up(&image, source)),
+        }
+    } else {
+        io.image_id(&image)
+            .map_err(|source| looking_up(&image, source))?
+    };
+    Ok(Located {
+        io,
+        uuid: uuid.clone(),
+        record,
+        image,
+        image_id,
+    })
+}
+
+/// The pool of a number; that the cluster has none is told apart from everything else.
+fn open(cluster: &Cluster, settings: &ClusterSettings, pool: PoolId) -> Result<Io, LocateError> {
+    cluster.io(pool, &settings.rbd.namespace).map_err(|source| {
+        if source.is_absent() {
+            LocateError::PoolGone {
+                cluster: settings.id.clone(),
+                pool,
+            }
+        } else {
+            LocateError::Ceph {
+                doing: format!("open pool number {pool}"),
+                source,
+            }
+        }
+    })
+}
+
+fn looking_up(image: &ImageName, source: ceph::Error) -> LocateError {
+    LocateError::Ceph {
+        doing: format!("look up image {image}"),
+        source,
+    }
+}
