@@ -1,0 +1,129 @@
+//! Making a file system.
+
+use crate::process::Program;
+use crate::{AbsolutePath, Error, Host};
+
+use super::{FilesystemKind, Probe};
+
+/// A file system to be made.
+#[derive(Debug, Clone, Copy)]
+pub struct MakeFilesystem<'a> {
+    /// The device.
+    pub device: &'a AbsolutePath,
+    /// The kind.
+    pub kind: FilesystemKind,
+    /// Options for mkfs in place of the usual ones; each is one argument.
+    pub options: Option<&'a [String]>,
+}
+
+impl MakeFilesystem<'_> {
+    /// The program that makes it. `again`: an unfinished file system of the kind may be there.
+    fn program(&self, again: bool) -> Program {
+        let usual: &[&str] = match self.kind {
+            FilesystemKind::Ext3 => &["-m0", "-Enodiscard"],
+            FilesystemKind::Ext4 => &["-m0", "-Enodiscard,lazy_itable_init=1,lazy_journal_init=1"],
+            FilesystemKind::Xfs => &["-K"],
+        };
+        let mut program = Program::new(format!("mkfs.{}", self.kind.name()));
+        program = match self.options {
+            Some(options) => program.args(options),
+            None => program.args(usual),
+        };
+        if self.kind == FilesystemKind::Xfs {
+            let said = self.options.unwrap_or_default();
+            // Kernels older than the node that formats could not mount it otherwise.
+            if !said.iter().any(|option| option.contains("reflink")) {
+                program = program.args(["-m", "reflink=0"]);
+            }
+            if again {
+                program = program.arg("-f");
+            }
+        }
+        program.arg(self.device.as_path())
+    }
+}
+
+impl Host {
+    /// Makes a file system on a device that is positively empty, or on which a mkfs of ours did
+    /// not finish (see the head of this module).
+    ///
+    /// # Guarantees
+    /// A device with any other content is left untouched. After a crash at any instant the next
+    /// call finishes the work: the device is then `Empty`, `Unfinished`, or carries the file
+    /// system (then call [`Host::check_filesystem`], which takes the mark off).
+    ///
+    /// # Idempotency
+    /// None: a device that carries the file system is [`Error::NotEmpty`]. Probe first.
+    ///
+    /// # Errors
+    /// [`Error::NotEmpty`] with what was found (also while the device is mounted),
+    /// [`Error::ProgramFailed`] with mkfs's words, and those of [`Host::probe`].
+    pub fn make_filesystem(&self, wanted: &MakeFilesystem<'_>) -> Result<(), Error> {
+        let device = wanted.device;
+        let refuse = |found: String| {
+            Err(Error::NotEmpty {
+                device: device.to_string(),
+                found,
+            })
+        };
+        let number = self.block_device(device)?.number;
+        if let Some(mount) = self.mount_table()?.of_device(number).next() {
+            return refuse(format!("mounted on {}", mount.mount_point.display()));
+        }
+        let again = match self.probe(device)? {
+            Probe::Empty => false,
+            Probe::Unfinished => true,
+            other => return refuse(other.words()),
+        };
+        // Written again, too: the first mkfs may have reached one of the copies.
+        self.mark_unfinished(device)?;
+        let program = wanted.program(again).within(self.limits.filesystem);
+        self.run("host.mkfs", &program)?
+            .expect_success(&program.name())?;
+        self.erase_mark(device)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn arguments(kind: FilesystemKind, options: Option<&[String]>, again: bool) -> Vec<String> {
+        let device = AbsolutePath::new("/dev/x").unwrap();
+        let program = MakeFilesystem {
+            device: &device,
+            kind,
+            options,
+        }
+        .program(again);
+        assert_eq!(program.name(), format!("mkfs.{}", kind.name()));
+        program
+            .arguments()
+            .iter()
+            .map(|argument| argument.to_str().unwrap().to_owned())
+            .collect()
+    }
+
+    #[test]
+    fn usual_options_are_those_of_ceph_csi() {
+        let ext4 = arguments(FilesystemKind::Ext4, None, false);
+        let expected = [
+            "-m0",
+            "-Enodiscard,lazy_itable_init=1,lazy_journal_init=1",
+            "/dev/x",
+        ];
+        assert_eq!(ext4, expected);
+        let xfs = arguments(FilesystemKind::Xfs, None, false);
+        assert_eq!(xfs, ["-K", "-m", "reflink=0", "/dev/x"]);
+    }
+
+    #[test]
+    fn given_options_take_their_place() {
+        let options = ["-N".to_owned(), "1000".to_owned()];
+        let ext4 = arguments(FilesystemKind::Ext4, Some(&options), true);
+        assert_eq!(ext4, ["-N", "1000", "/dev/x"]);
+        let options = ["-mreflink=1".to_owned()];
+        let xfs = arguments(FilesystemKind::Xfs, Some(&options), true);
+        assert_eq!(xfs, ["-mreflink=1", "-f", "/dev/x"]);
+    }
+}
