@@ -4,7 +4,6 @@ use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
 use std::ptr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
 use std::time::Duration;
 
 use ceph_sys::rados;
@@ -13,6 +12,7 @@ use tracing::warn;
 use zeroize::Zeroize;
 
 use crate::bounded::Bound;
+use crate::closing;
 use crate::error::Errno;
 use crate::settings::{ConnectOptions, QUIET, TUNING, seconds};
 
@@ -153,12 +153,7 @@ impl Drop for Connection {
     /// last user may be a librados thread, which must not wait for itself.
     fn drop(&mut self) {
         let closing = Closing(self.handle);
-        let spawned = thread::Builder::new()
-            .name("ceph-close".to_owned())
-            .spawn(move || closing.close());
-        if let Err(error) = spawned {
-            warn!(%error, "no thread to close a Ceph connection with; it stays open");
-        }
+        closing::in_background("ceph-close", move || closing.close());
     }
 }
 

@@ -13,6 +13,39 @@ fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) -> Result<(), Errno> {
     Ok(())
 }
 
+/// One string as whole input: class `rbd`, method `set_id`.
+pub(crate) fn one_string(text: &str) -> Result<Vec<u8>, Errno> {
+    let mut out = Vec::new();
+    put_bytes(&mut out, text.as_bytes())?;
+    Ok(out)
+}
+
+/// Two strings in turn: class `rbd`, methods `dir_add_image` and `dir_remove_image`.
+pub(crate) fn two_strings(first: &str, second: &str) -> Result<Vec<u8>, Errno> {
+    let mut out = one_string(first)?;
+    put_bytes(&mut out, second.as_bytes())?;
+    Ok(out)
+}
+
+/// The input of class `rbd`, method `create`: `u64` size, `u8` order, `u64` features, `string`
+/// object prefix, `i64` data pool (-1: none).
+pub(crate) fn header(size: u64, order: u8, features: u64, prefix: &str) -> Result<Vec<u8>, Errno> {
+    let mut out = size.to_le_bytes().to_vec();
+    out.push(order);
+    out.extend_from_slice(&features.to_le_bytes());
+    put_bytes(&mut out, prefix.as_bytes())?;
+    out.extend_from_slice(&(-1_i64).to_le_bytes());
+    Ok(out)
+}
+
+/// The input of class `rbd`, method `object_map_resize`: `u64` objects, `u8` their state (0:
+/// nonexistent).
+pub(crate) fn object_map(objects: u64) -> Vec<u8> {
+    let mut out = objects.to_le_bytes().to_vec();
+    out.push(0);
+    out
+}
+
 /// The input of class `rbd`, method `metadata_set`: `map<string, bufferlist>`.
 pub(crate) fn metadata(entries: &[(&str, &str)]) -> Result<Vec<u8>, Errno> {
     let count = u32::try_from(entries.len()).map_err(|_too_many| Errno::new(libc::E2BIG))?;

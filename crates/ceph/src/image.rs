@@ -13,7 +13,6 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ceph_sys::rbd;
@@ -21,6 +20,7 @@ use cuttle_model::{ByteSize, ImageId, ImageName};
 use libc::{c_char, c_int, size_t};
 use tracing::{error, warn};
 
+use crate::closing;
 use crate::connection::text;
 use crate::error::{Errno, Error};
 use crate::io::Io;
@@ -373,12 +373,7 @@ impl Drop for Image {
                 warn!(%errno, image = %target, "closing an image failed");
             }
         };
-        if let Err(error) = thread::Builder::new()
-            .name("rbd-close".to_owned())
-            .spawn(close)
-        {
-            warn!(%error, image = %self.target, "no thread to close an image with; it stays open");
-        }
+        closing::in_background("rbd-close", close);
     }
 }
 

@@ -1,6 +1,7 @@
 //! Compound writes: guards and changes of one object that happen together or not at all.
 
 use std::borrow::Borrow;
+use std::fmt;
 use std::ptr;
 
 use ceph_sys::rados;
@@ -157,19 +158,40 @@ pub fn write_many(ops: &[(&Io, &str, &WriteOp)]) -> Vec<Result<(), Error>> {
         .iter()
         .map(|(io, object, op)| begin(io, object, op))
         .collect();
-    let ended = begun
-        .into_iter()
-        .zip(ops)
-        .map(|(pending, (io, object, _op))| {
-            let (pending, open) = pending?;
-            let outcome = pending.completion.wait();
-            open.end(outcome.as_ref().err().map(|errno| errno.get()));
-            outcome.map_err(|errno| io.error("rados.write", &io.name(object), errno))
-        });
-    ended.collect()
+    begun.into_iter().map(|started| started?.wait()).collect()
 }
 
-fn begin(io: &Io, object: &str, op: &WriteOp) -> Result<(Pending, OpenCall), Error> {
+/// A compound write under way, begun by [`Io::start_write`].
+///
+/// Dropping it waits for its end, too, without telling the outcome.
+#[must_use = "the outcome comes from `wait`"]
+pub struct StartedWrite {
+    io: Io,
+    target: String,
+    pending: Pending,
+    open: OpenCall,
+}
+
+impl fmt::Debug for StartedWrite {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("StartedWrite").field(&self.target).finish()
+    }
+}
+
+impl StartedWrite {
+    /// Waits for the write's end.
+    ///
+    /// # Errors
+    /// As [`Io::write`].
+    pub fn wait(self) -> Result<(), Error> {
+        let outcome = self.pending.completion.wait();
+        self.open
+            .end(outcome.as_ref().err().map(|errno| errno.get()));
+        outcome.map_err(|errno| self.io.error("rados.write", &self.target, errno))
+    }
+}
+
+fn begin(io: &Io, object: &str, op: &WriteOp) -> Result<StartedWrite, Error> {
     let target = io.name(object);
     let open = io
         .cluster
@@ -177,7 +199,12 @@ fn begin(io: &Io, object: &str, op: &WriteOp) -> Result<(Pending, OpenCall), Err
         .door
         .begin::<Error>("rados.write", &target)?;
     match Pending::send(io, object, op) {
-        Ok(pending) => Ok((pending, open)),
+        Ok(pending) => Ok(StartedWrite {
+            io: io.clone(),
+            target,
+            pending,
+            open,
+        }),
         Err(errno) => {
             open.end(Some(errno.get()));
             Err(io.error("rados.write", &target, errno))
@@ -358,6 +385,14 @@ impl Io {
         write_many(&[(self, object, op.borrow())])
             .pop()
             .unwrap_or_else(nothing)
+    }
+
+    /// Begins a compound write and returns at once, so that something else can be done meanwhile.
+    ///
+    /// # Errors
+    /// When the door refuses it or it cannot be sent; nothing was changed then.
+    pub fn start_write(&self, object: &str, op: &WriteOp) -> Result<StartedWrite, Error> {
+        begin(self, object, op)
     }
 
     /// Removes an object; answers whether there was one.
