@@ -7,6 +7,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
+use cuttle_door::FaultPlan;
 use cuttle_model::{
     Credentials, ImageName, Monitors, NameError, PoolName, RadosNamespace, Secret, UserId,
 };
@@ -113,6 +114,16 @@ struct Received {
     start_within_ms: u64,
     #[serde(default)]
     log: LogSettings,
+    /// Faults for the doors of the export process, for tests only; see [`FaultPlan`].
+    #[serde(default)]
+    inject_faults: String,
+}
+
+/// What an export process reads: the request, and the faults a test put beside it.
+#[derive(Debug)]
+pub(crate) struct Order {
+    pub(crate) request: ExportRequest,
+    pub(crate) faults: FaultPlan,
 }
 
 fn secret<'de, D: Deserializer<'de>>(from: D) -> Result<Secret, D::Error> {
@@ -188,10 +199,7 @@ impl ExportRequest {
     /// # Blocking
     /// Until the line is complete.
     pub fn read_line(input: impl Read) -> Result<Self, RequestError> {
-        let mut line = Zeroizing::new(vec![0; MAX_REQUEST]);
-        let length = fill_line(input, &mut line)?;
-        line.truncate(length);
-        Self::from_json(&line)
+        Order::read_line(input).map(|order| order.request)
     }
 
     /// Checks one request line.
@@ -199,6 +207,19 @@ impl ExportRequest {
     /// # Errors
     /// [`RequestError`]; its texts never contain the line's values.
     pub fn from_json(line: &[u8]) -> Result<Self, RequestError> {
+        Order::from_json(line).map(|order| order.request)
+    }
+}
+
+impl Order {
+    pub(crate) fn read_line(input: impl Read) -> Result<Self, RequestError> {
+        let mut line = Zeroizing::new(vec![0; MAX_REQUEST]);
+        let length = fill_line(input, &mut line)?;
+        line.truncate(length);
+        Self::from_json(&line)
+    }
+
+    fn from_json(line: &[u8]) -> Result<Self, RequestError> {
         let received: Received =
             serde_json::from_slice(line).map_err(|error| RequestError::Malformed {
                 line: error.line(),
@@ -224,7 +245,9 @@ impl ExportRequest {
                 return Err(rule(name, "must be an absolute path without `..`"));
             }
         }
-        Ok(Self {
+        let faults = FaultPlan::parse(&received.inject_faults)
+            .map_err(|error| rule("inject_faults", &error.to_string()))?;
+        let request = ExportRequest {
             monitors: Monitors::new(received.monitors)
                 .map_err(|error| rule("monitors", &error.to_string()))?,
             credentials: Credentials {
@@ -238,7 +261,8 @@ impl ExportRequest {
             mountpoint: received.mountpoint,
             start_within: Duration::from_millis(received.start_within_ms),
             log: received.log,
-        })
+        };
+        Ok(Self { request, faults })
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use cuttle_door::{Door, Doors, FaultPlan};
+use cuttle_door::{Door, Doors};
 use cuttle_model::{ByteSize, Explain, chain};
 use fuser::{Config, Session, SessionACL};
 use tracing::{error, info, warn};
@@ -14,7 +14,7 @@ use crate::answer::{Answer, Refusal};
 use crate::error::ExportError;
 use crate::export::{Export, ended};
 use crate::file::ImageFile;
-use crate::request::ExportRequest;
+use crate::request::{ExportRequest, Order};
 use crate::sizes::Question;
 use crate::{logging, mount, process};
 
@@ -30,8 +30,10 @@ pub enum ExitStatus {
     NotStarted,
     /// Unmounted, but the last flush failed or did not end: writes may be lost.
     NotFlushed,
-    /// Flushed, but something else failed while serving or closing.
+    /// Flushed, but the connection to the kernel broke or the image did not close.
     NotClosed,
+    /// Flushed and closed, but the image refused requests meanwhile; each was told so.
+    Refused,
 }
 
 impl ExitStatus {
@@ -43,6 +45,7 @@ impl ExitStatus {
             Self::NotStarted => 1,
             Self::NotFlushed => 2,
             Self::NotClosed => 3,
+            Self::Refused => 4,
         }
     }
 }
@@ -66,9 +69,9 @@ pub fn main_from_stdin() -> ExitCode {
 
 fn export() -> ExitStatus {
     process::own_session();
-    let started = ExportRequest::read_line(io::stdin().lock())
+    let started = Order::read_line(io::stdin().lock())
         .map_err(ExportError::Request)
-        .and_then(|request| Mounted::start(&request));
+        .and_then(Mounted::start);
     let (mounted, size) = match started {
         Ok(started) => started,
         Err(error) => return refuse(&error),
@@ -94,6 +97,7 @@ fn refuse(error: &ExportError) -> ExitStatus {
     if let Err(error) = answer(&Answer::Refused(Refusal { errno, text })) {
         warn!(%error, "nobody reads the answer");
     }
+    process::end_library_threads();
     ExitStatus::NotStarted
 }
 
@@ -113,21 +117,22 @@ struct Mounted {
 
 impl Mounted {
     /// Sets the process up, opens the image and mounts it.
-    fn start(request: &ExportRequest) -> Result<(Self, ByteSize), ExportError> {
+    fn start(order: Order) -> Result<(Self, ByteSize), ExportError> {
+        let Order { request, faults } = order;
         let setup = |what| move |source| ExportError::Setup { what, source };
         logging::start(&request.log).map_err(setup("open the log file"))?;
         process::declare_io_flusher();
         process::avoid_oom_killer();
-        let doors = Doors::new(FaultPlan::none());
-        let export = Export::open_in_time(request, &doors)?;
+        let doors = Doors::new(faults);
+        let export = Export::open_in_time(&request, &doors)?;
         let size = ByteSize::from_bytes(export.backend.size());
-        match Self::mount(request, &doors.host, &export) {
+        match Self::mount(&request, &doors.host, &export) {
             Ok(session) => {
                 let mounted = Self {
                     export,
                     session,
                     host: doors.host,
-                    path: request.mountpoint.clone(),
+                    path: request.mountpoint,
                 };
                 Ok((mounted, size))
             }
@@ -177,18 +182,20 @@ impl Mounted {
     fn serve(self) -> ExitStatus {
         let image = self.export.image.clone();
         let served = self.session.run().map_err(ExportError::Session);
-        let failures = self.export.backend.failures();
+        let refused = self.export.backend.failures();
         let closed = self.export.close();
-        info!(image, failures, ?closed, "unmounted");
-        match served {
-            Ok(()) => closed,
-            Err(error) => {
-                let status = ended(&error, ExitStatus::NotClosed);
-                match closed {
-                    ExitStatus::NotFlushed => closed,
-                    ExitStatus::Clean | ExitStatus::NotStarted | ExitStatus::NotClosed => status,
-                }
-            }
+        info!(image, refused, ?closed, "unmounted");
+        let served = match served {
+            Err(error) => ended(&error, ExitStatus::NotClosed),
+            Ok(()) if refused > 0 => ExitStatus::Refused,
+            Ok(()) => ExitStatus::Clean,
+        };
+        match closed {
+            ExitStatus::Clean => served,
+            ExitStatus::NotStarted
+            | ExitStatus::NotFlushed
+            | ExitStatus::NotClosed
+            | ExitStatus::Refused => closed,
         }
     }
 }

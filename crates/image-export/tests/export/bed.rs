@@ -74,11 +74,25 @@ impl Bed {
         self.export_as(image, |_| {}).unwrap()
     }
 
+    /// Exports an image, with faults at the doors of the export process.
+    pub(crate) fn export_with(&self, image: &str, faults: &str) -> Export {
+        self.export_faulty(image, |_| {}, faults).unwrap()
+    }
+
     /// Exports an image with a changed request.
     pub(crate) fn export_as(
         &self,
         image: &str,
         change: impl FnOnce(&mut ExportRequest),
+    ) -> Result<Export, Refusal> {
+        self.export_faulty(image, change, "")
+    }
+
+    fn export_faulty(
+        &self,
+        image: &str,
+        change: impl FnOnce(&mut ExportRequest),
+        faults: &str,
     ) -> Result<Export, Refusal> {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("image");
@@ -86,7 +100,7 @@ impl Bed {
         let mut request = self.request(image, &path);
         request.log.file = Some(dir.path().join("log"));
         change(&mut request);
-        Export::start(dir, &request)
+        Export::start(dir, &request, faults)
     }
 
     /// The image's whole content as Ceph's own program reads it.
@@ -170,10 +184,18 @@ pub(crate) struct Export {
 }
 
 impl Export {
-    fn start(dir: TempDir, request: &ExportRequest) -> Result<Self, Refusal> {
+    fn start(dir: TempDir, request: &ExportRequest, faults: &str) -> Result<Self, Refusal> {
         let mut child = spawn();
-        let line = request.to_json_line().unwrap();
-        child.stdin.take().unwrap().write_all(&line).unwrap();
+        let mut line: serde_json::Value =
+            serde_json::from_slice(&request.to_json_line().unwrap()).unwrap();
+        line["inject_faults"] = faults.into();
+        let line = format!("{line}\n");
+        child
+            .stdin
+            .take()
+            .unwrap()
+            .write_all(line.as_bytes())
+            .unwrap();
         let mut answer = String::new();
         BufReader::new(child.stdout.take().unwrap())
             .read_line(&mut answer)
@@ -215,10 +237,17 @@ impl Export {
     }
 
     /// Kills the process at once, as a crash would, and clears its dead mount away.
-    pub(crate) fn crash(mut self) {
+    ///
+    /// The cluster is told too: its watch would otherwise keep the image from being removed until
+    /// it times out.
+    pub(crate) fn crash(mut self, bed: &Bed, image: &str) {
+        let address = bed.watchers(image).pop().unwrap();
         self.child.kill().unwrap();
         self.child.wait().unwrap();
         unmount(&self.path, UnmountFlags::DETACH).unwrap();
+        bed.cluster
+            .json(&["osd", "blocklist", "add", &address])
+            .unwrap();
     }
 
     /// Unmounts the file and answers the process's exit code.

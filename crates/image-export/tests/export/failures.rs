@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
-use cuttle_image_export::{Answer, ExportRequest, parse_ready_line};
+use cuttle_image_export::{Answer, ExitStatus, ExportRequest, parse_ready_line};
 use cuttle_model::{Monitors, Secret};
 
 use crate::bed::{Bed, Loop, Mounted, run, spawn};
@@ -155,8 +155,6 @@ fn a_fenced_export_fails_writes_and_syncs() {
     assert_eq!(written.raw_os_error(), Some(libc::ESHUTDOWN));
     let read = file.read_at(&mut [0; 6], 0).unwrap_err();
     assert_eq!(read.raw_os_error(), Some(libc::ESHUTDOWN));
-    let synced = file.sync_all().unwrap_err();
-    assert_eq!(synced.raw_os_error(), Some(libc::ESHUTDOWN));
     drop(file);
     assert!(
         export.log().contains("the image did not serve a request"),
@@ -166,8 +164,7 @@ fn a_fenced_export_fails_writes_and_syncs() {
     let content = bed.content("fenced");
     assert_eq!(&content[..6], b"before");
     assert_eq!(&content[4096..4102], [0; 6]);
-    // Whatever it exits with, it must end, and not claim that all went well.
-    assert_ne!(export.unmount(), 0);
+    assert_eq!(export.unmount(), i32::from(ExitStatus::Refused.code()));
     drop(fence);
 }
 
@@ -190,7 +187,7 @@ fn an_fsync_on_the_file_system_of_a_fenced_export_fails() {
     drop(file);
     mounted.unmount();
     device.detach();
-    assert_ne!(export.unmount(), 0);
+    assert_eq!(export.unmount(), i32::from(ExitStatus::Refused.code()));
     drop(fence);
 }
 
@@ -215,4 +212,90 @@ fn the_first_line_is_the_only_one() {
     assert!(crate::bed::is_mount_point(&path));
     rustix::mount::unmount(&path, rustix::mount::UnmountFlags::empty()).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn a_failed_flush_reaches_the_callers_fsync() {
+    let bed = Bed::new();
+    bed.image("flush", 4);
+    for (faults, errno) in [
+        ("fail@2:rbd.aio_flush=EIO", libc::EIO),
+        ("fail@2:rbd.aio_flush=ENOSPC", libc::ENOSPC),
+    ] {
+        let export = bed.export_with("flush", faults);
+        let file = export.open();
+        file.write_all_at(b"data", 0).unwrap();
+        file.sync_all().unwrap();
+        let failed = file.sync_data().unwrap_err();
+        assert_eq!(failed.raw_os_error(), Some(errno));
+        file.sync_all().unwrap();
+        drop(file);
+        assert_eq!(export.unmount(), i32::from(ExitStatus::Refused.code()));
+    }
+}
+
+#[test]
+fn a_failed_flush_reaches_an_fsync_on_the_file_system() {
+    let bed = Bed::new();
+    bed.image("journal", 64);
+    let export = bed.export("journal");
+    let device = Loop::on(&export);
+    run("mkfs.ext4", ["-q".as_ref(), device.device.as_os_str()]);
+    device.detach();
+    assert_eq!(export.unmount(), 0);
+
+    // Mounting may flush a few times; from then on every flush fails.
+    let faults: Vec<String> = (6..60)
+        .map(|n| format!("fail@{n}:rbd.aio_flush=EIO"))
+        .collect();
+    let export = bed.export_with("journal", &faults.join(","));
+    let device = Loop::on(&export);
+    let mounted = Mounted::at(&device.device, "errors=continue");
+    let mut file = std::fs::File::create(mounted.file("data")).unwrap();
+    let synced = (0..10).try_for_each(|_| {
+        file.write_all(&[1; 1000])?;
+        file.sync_all()
+    });
+    assert_eq!(synced.unwrap_err().raw_os_error(), Some(libc::EIO));
+    drop(file);
+    mounted.unmount();
+    device.detach();
+    assert_eq!(export.unmount(), i32::from(ExitStatus::Refused.code()));
+}
+
+#[test]
+fn a_last_flush_that_fails_is_told_by_the_exit_code() {
+    let bed = Bed::new();
+    bed.image("last", 4);
+    let export = bed.export_with("last", "fail@1:rbd.flush=EIO");
+    let log = export.dir().join("log");
+    let kept = tempfile::tempdir().unwrap();
+    let copy = kept.path().join("log");
+    std::fs::hard_link(&log, &copy).unwrap();
+    assert_eq!(export.unmount(), i32::from(ExitStatus::NotFlushed.code()));
+    let log = std::fs::read_to_string(copy).unwrap();
+    assert!(log.contains("CUTTLE-1807"), "{log}");
+}
+
+#[test]
+fn a_single_failed_write_fails_that_write_alone() {
+    let bed = Bed::new();
+    bed.image("single", 4);
+    let export = bed.export_with(
+        "single",
+        "fail@2:rbd.aio_write=EIO,fail@1:rbd.aio_write_zeroes=EIO",
+    );
+    let file = export.open();
+    file.write_all_at(b"first", 0).unwrap();
+    let failed = file.write_all_at(b"second", 0).unwrap_err();
+    assert_eq!(failed.raw_os_error(), Some(libc::EIO));
+    let keep = rustix::fs::FallocateFlags::KEEP_SIZE;
+    let punch = keep | rustix::fs::FallocateFlags::PUNCH_HOLE;
+    let failed = rustix::fs::fallocate(&file, punch, 0, 4096).unwrap_err();
+    assert_eq!(failed, rustix::io::Errno::IO);
+    let mut read = [0; 5];
+    file.read_exact_at(&mut read, 0).unwrap();
+    assert_eq!(&read, b"first");
+    drop(file);
+    assert_eq!(export.unmount(), i32::from(ExitStatus::Refused.code()));
 }
