@@ -1,8 +1,9 @@
 //! The process: its session, its secrets, its mount, its end.
 
+use cuttle_testbed::until;
 use rustix::process::Signal;
 
-use crate::bed::{Bed, Loop, signal};
+use crate::bed::{Bed, Loop, PATIENCE, signal};
 
 /// A field of `/proc/<pid>/stat`, counted from 0 after the name in brackets.
 fn stat(pid: u32, field: usize) -> String {
@@ -18,9 +19,16 @@ fn the_process_has_a_session_of_its_own_and_nothing_of_its_starter() {
     let export = bed.export("own");
     let pid = export.pid();
     assert_eq!(stat(pid, 3), pid.to_string());
+    // It lets go of its pipes just after it has answered.
     for fd in [0, 1] {
-        let target = std::fs::read_link(format!("/proc/{pid}/fd/{fd}")).unwrap();
-        assert_eq!(target.to_str(), Some("/dev/null"));
+        until("the pipe is let go of", PATIENCE, || {
+            let target = std::fs::read_link(format!("/proc/{pid}/fd/{fd}")).unwrap();
+            match target.to_str() {
+                Some("/dev/null") => Ok(()),
+                other => Err(format!("{other:?}")),
+            }
+        })
+        .unwrap();
     }
     // A hang-up of the starter's terminal reaches sessions, not this process.
     assert_ne!(stat(pid, 3), stat(std::process::id(), 3));
