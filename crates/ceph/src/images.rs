@@ -20,7 +20,9 @@ use libc::c_int;
 use crate::connection::text;
 use crate::encoding;
 use crate::error::{Errno, Error};
+use crate::image_plan::object_map_object;
 use crate::io::Io;
+use crate::read::{ReadOp, read_many};
 use crate::write::WriteOp;
 
 /// Asks for an image's head instead of a snapshot (`CEPH_NOSNAP`, `include/rados.h`).
@@ -144,11 +146,20 @@ impl Io {
     /// `is_busy` when it is watched; `is_not_empty` when it has snapshots.
     ///
     /// # Blocking
-    /// In proportion to the image's size; a large one belongs in the trash.
+    /// In proportion to the image's size; a large one belongs in the trash. A torn one takes four
+    /// round trips.
     ///
     /// # Idempotency
     /// Idempotent; after a crash in the middle a second call removes the rest.
     pub fn remove_image(&self, name: &ImageName) -> Result<bool, Error> {
+        let ids = self.ids_by_name(name)?;
+        let mut whole = false;
+        for id in &ids {
+            whole = whole || self.image_size_by_id(id)?.is_some();
+        }
+        if !whole {
+            return self.remove_torn(name, &ids);
+        }
         let removed = self.call("rbd.remove", name.as_str(), || {
             let image = text(name.as_str())?;
             // SAFETY: the context is live; the name is NUL-terminated and copied.
@@ -156,9 +167,53 @@ impl Io {
         });
         match removed {
             Ok(()) => Ok(true),
-            Err(error) if error.is_absent() => Ok(false),
+            Err(error) if error.is_absent() => self.remove_torn(name, &ids).map(|_found| true),
             Err(error) => Err(error),
         }
+    }
+
+    /// The identifiers that `rbd_id.<name>` and `rbd_directory` hold for a name. One, unless the
+    /// image is torn.
+    fn ids_by_name(&self, name: &ImageName) -> Result<Vec<ImageId>, Error> {
+        let (object, entry) = (id_object(name), format!("name_{name}"));
+        let reads = [
+            (self, ReadOp::data(&object, ID_OBJECT_MAX)),
+            (self, ReadOp::omap_get("rbd_directory", &[&entry])),
+        ];
+        let mut ids = Vec::new();
+        for reply in read_many(&reads) {
+            let Some(reply) = reply? else { continue };
+            let found = reply.omap.get(&entry).unwrap_or(&reply.bytes);
+            // A crash of the writer may leave `rbd_id` without content.
+            if !found.is_empty() {
+                let id = self.parse_id(&object, found)?;
+                if !ids.contains(&id) {
+                    ids.push(id);
+                }
+            }
+        }
+        Ok(ids)
+    }
+
+    /// Removes what is left under the name of an image without a header; the names last, so that
+    /// the rest can be found until it is gone.
+    fn remove_torn(&self, name: &ImageName, ids: &[ImageId]) -> Result<bool, Error> {
+        for id in ids {
+            self.remove(&object_map_object(id))?;
+        }
+        let mut found = false;
+        for id in ids {
+            let entry = encoding::two_strings(name.as_str(), id.as_str())
+                .map_err(|errno| self.error("rados.write", &self.name("rbd_directory"), errno))?;
+            let op = WriteOp::new().exec("rbd", "dir_remove_image", &entry);
+            match self.write("rbd_directory", op) {
+                Ok(()) => found = true,
+                // ESTALE: the entry is of the other identifier.
+                Err(error) if error.is_absent() || error.errno().get() == libc::ESTALE => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(self.remove(&id_object(name))? || found)
     }
 
     /// The identifier of the image of that name; `None` when the cluster says there is none. An

@@ -1,8 +1,9 @@
 //! Pools by number and by name, answered from the client's map of the cluster.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ffi::CStr;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use ceph_sys::rados;
 use cuttle_model::{PoolId, PoolName};
@@ -46,6 +47,9 @@ pub(crate) struct Pools {
     seen: Mutex<HashSet<String>>,
     /// Pools known to be made for RBD.
     pub(crate) initialised: Mutex<HashSet<i64>>,
+    /// Whether a pool and namespace has settings of its own for new images, and when that was
+    /// read.
+    pub(crate) settings: Mutex<HashMap<(i64, String), (Instant, bool)>>,
 }
 
 impl Pools {

@@ -1,0 +1,17 @@
+//! The client against a real cluster (`CUTTLE_TEST_CLUSTER`), with Ceph's own programs as witness.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "the helpers of tests fail the test"
+)]
+
+mod commands;
+mod connections;
+mod data;
+mod faults;
+mod image_plans;
+mod images;
+mod objects;
+mod setup;
+mod trash;
