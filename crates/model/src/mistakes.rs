@@ -162,26 +162,36 @@ pub fn nearest<'a>(unknown: &str, known: impl IntoIterator<Item = &'a str>) -> O
         .map(|(_, word)| word)
 }
 
-/// The number of single-character edits between two words.
+/// The number of edits between two words: a character more, less or another one, or two neighbours
+/// swapped.
 fn distance(a: &str, b: &str) -> usize {
+    let a: Vec<char> = a.chars().collect();
     let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, from) in a.chars().enumerate() {
-        let mut next = Vec::with_capacity(row.len());
-        next.push(i + 1);
-        for ((pair, to), left_of) in row.windows(2).zip(&b).zip(0_usize..) {
-            let (&[diagonal, above], Some(&left)) = (pair, next.get(left_of)) else {
-                continue;
-            };
-            next.push(
-                (diagonal + usize::from(from != *to))
-                    .min(above + 1)
-                    .min(left + 1),
-            );
+    let mut rows: Vec<Vec<usize>> = vec![(0..=b.len()).collect()];
+    let cell = |rows: &[Vec<usize>], row: usize, column: usize| {
+        rows.get(row)
+            .and_then(|cells| cells.get(column))
+            .copied()
+            .unwrap_or(usize::MAX / 2)
+    };
+    for (i, from) in a.iter().enumerate() {
+        rows.push(vec![i + 1]);
+        for (j, to) in b.iter().enumerate() {
+            let replaced = cell(&rows, i, j) + usize::from(from != to);
+            let mut least = replaced
+                .min(cell(&rows, i, j + 1) + 1)
+                .min(cell(&rows, i + 1, j) + 1);
+            let before =
+                |word: &[char], at: usize| at.checked_sub(1).and_then(|k| word.get(k).copied());
+            if before(&a, i) == Some(*to) && before(&b, j) == Some(*from) {
+                least = least.min(cell(&rows, i - 1, j - 1) + 1);
+            }
+            if let Some(row) = rows.last_mut() {
+                row.push(least);
+            }
         }
-        row = next;
     }
-    row.last().copied().unwrap_or(0)
+    cell(&rows, a.len(), b.len())
 }
 
 #[cfg(test)]
@@ -198,6 +208,7 @@ mod tests {
         assert_eq!(nearest(&"p".repeat(1 << 20), known), None);
         assert_eq!(distance("kitten", "sitting"), 3);
         assert_eq!(distance("", "ab"), 2);
+        assert_eq!(distance("rdb", "rbd"), 1);
     }
 
     #[test]

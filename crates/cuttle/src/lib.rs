@@ -1,0 +1,11 @@
+//! The cuttle program: flags and configuration files become typed settings, settings become a
+//! running driver.
+//!
+//! No decision about volumes is made here. `flags` knows how arguments are spelled, `settings` what
+//! they must be, `config` what `config.json` says; `run` is the list of phases.
+
+pub mod config;
+pub mod flags;
+pub mod listener;
+pub mod logging;
+pub mod settings;

@@ -1,0 +1,384 @@
+//! What the command line asks for, checked as a whole.
+
+use std::fmt;
+use std::path::{Component, Path, PathBuf};
+use std::time::Duration;
+
+use cuttle_door::FaultPlan;
+use cuttle_model::{Class, Code, DriverName, Explain, InstanceId, NameError, NodeId};
+use tracing::level_filters::LevelFilter;
+
+use crate::flags::{FlagError, Given};
+
+/// What `cuttle serve` is to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// The drivers to serve; at least one.
+    pub drivers: Vec<DriverSettings>,
+    /// The file that lists the clusters.
+    pub config: PathBuf,
+    /// How to log.
+    pub log: LogSettings,
+    /// How long one operation may take.
+    pub job_timeout: Duration,
+    /// How long one call to Ceph may take.
+    pub ceph_timeout: Duration,
+    /// How long running work may take to end after a signal.
+    pub drain_timeout: Duration,
+    /// Operations at once for each cluster.
+    pub lane_size: u16,
+    /// The directory for files that last until the next boot.
+    pub run_directory: PathBuf,
+    /// Faults to inject, for tests.
+    pub faults: FaultPlan,
+    /// What deserves a warning at start.
+    pub warnings: Vec<String>,
+}
+
+/// One driver and where it is served.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DriverSettings {
+    /// The kind of volumes.
+    pub kind: DriverKind,
+    /// Its CSI name.
+    pub name: DriverName,
+    /// Its socket.
+    pub socket: PathBuf,
+    /// The node this process runs on.
+    pub node: NodeId,
+    /// The suffix of the journal's directory objects.
+    pub instance: InstanceId,
+    /// Whether the Controller service is served.
+    pub controller_service: bool,
+    /// Whether the Node service is served.
+    pub node_service: bool,
+    /// The name of the Kubernetes cluster, written on images.
+    pub cluster_name: Option<String>,
+    /// Whether the names of claim and volume are written on images.
+    pub set_metadata: bool,
+}
+
+/// The kind of volumes a driver makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DriverKind {
+    /// RBD images.
+    Rbd,
+}
+
+/// How the program logs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogSettings {
+    /// The form of a line.
+    pub format: LogFormat,
+    /// What is logged.
+    pub level: LevelFilter,
+}
+
+/// The form of a log line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+/// All mistakes of a command line; at least one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommandLineError {
+    mistakes: Vec<FlagError>,
+}
+
+impl CommandLineError {
+    /// The mistakes, one sentence each.
+    #[must_use]
+    pub fn mistakes(&self) -> &[FlagError] {
+        &self.mistakes
+    }
+}
+
+impl From<Vec<FlagError>> for CommandLineError {
+    fn from(mistakes: Vec<FlagError>) -> Self {
+        Self { mistakes }
+    }
+}
+
+impl fmt::Display for CommandLineError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.mistakes.as_slice() {
+            [only] => write!(f, "a mistake on the command line: {only}"),
+            all => {
+                write!(f, "{} mistakes on the command line:", all.len())?;
+                all.iter()
+                    .try_for_each(|mistake| write!(f, "\n  {mistake}"))
+            }
+        }
+    }
+}
+
+impl std::error::Error for CommandLineError {}
+
+impl Explain for CommandLineError {
+    fn code(&self) -> Code {
+        Code::new(1101)
+    }
+    fn class(&self) -> Class {
+        Class::Invalid
+    }
+    fn remedy(&self) -> Option<std::borrow::Cow<'static, str>> {
+        Some("cuttle serve --help lists all flags".into())
+    }
+}
+
+impl Settings {
+    /// Checks the given flags as a whole.
+    ///
+    /// # Errors
+    /// All mistakes together.
+    pub fn from_flags(given: &Given) -> Result<Self, CommandLineError> {
+        let mut check = Check {
+            given,
+            wrong: Vec::new(),
+        };
+        let driver = driver(&mut check);
+        check_clone_limits(&mut check);
+        let settings = Self {
+            drivers: driver.into_iter().collect(),
+            config: check.path("config"),
+            log: LogSettings {
+                format: check.log_format(),
+                level: level(given.number("v")),
+            },
+            job_timeout: check.timeout("job-timeout"),
+            ceph_timeout: check.timeout("ceph-timeout"),
+            drain_timeout: given.duration("drain-timeout"),
+            lane_size: check.lane_size(),
+            run_directory: check.path("rundir"),
+            faults: check.faults(),
+            warnings: warnings(given),
+        };
+        if check.wrong.is_empty() {
+            Ok(settings)
+        } else {
+            Err(check.wrong.into())
+        }
+    }
+}
+
+/// Reads flags and gathers what is wrong with them.
+struct Check<'a> {
+    given: &'a Given,
+    wrong: Vec<FlagError>,
+}
+
+impl Check<'_> {
+    fn wrong(&mut self, name: &'static str, rule: impl Into<String>) {
+        self.wrong
+            .push(FlagError::value(name, rule, self.given.text(name)));
+    }
+
+    fn name<T>(
+        &mut self,
+        flag: &'static str,
+        check: fn(String) -> Result<T, NameError>,
+    ) -> Option<T> {
+        let text = self.given.text(flag);
+        match check(text.to_owned()) {
+            Ok(name) => Some(name),
+            Err(_) if text.is_empty() => {
+                self.wrong(flag, "is required");
+                None
+            }
+            Err(error) => {
+                self.wrong(flag, error.rule());
+                None
+            }
+        }
+    }
+
+    fn path(&mut self, flag: &'static str) -> PathBuf {
+        let path = Path::new(self.given.text(flag));
+        let climbs = path
+            .components()
+            .any(|part| matches!(part, Component::ParentDir));
+        if !path.is_absolute() || climbs {
+            self.wrong(flag, "must be an absolute path without \"..\"");
+        }
+        path.to_owned()
+    }
+
+    fn timeout(&mut self, flag: &'static str) -> Duration {
+        let timeout = self.given.duration(flag);
+        if timeout < Duration::from_secs(1) {
+            self.wrong(
+                flag,
+                "must be at least 1s: without a limit a call could hang for ever",
+            );
+        }
+        timeout
+    }
+
+    fn lane_size(&mut self) -> u16 {
+        let size = u16::try_from(self.given.number("lane-size")).unwrap_or(0);
+        if !(1..=256).contains(&size) {
+            self.wrong("lane-size", "must be 1 to 256");
+        }
+        size
+    }
+
+    fn log_format(&mut self) -> LogFormat {
+        match self.given.text("log-format") {
+            "text" => LogFormat::Text,
+            "json" => LogFormat::Json,
+            _ => {
+                self.wrong("log-format", "must be text or json");
+                LogFormat::Text
+            }
+        }
+    }
+
+    fn faults(&mut self) -> FaultPlan {
+        match FaultPlan::parse(self.given.text("inject-fault")) {
+            Ok(plan) => plan,
+            Err(error) => {
+                self.wrong("inject-fault", format!("is no plan of faults ({error})"));
+                FaultPlan::none()
+            }
+        }
+    }
+
+    /// The path of a `unix://` endpoint. As with ceph-csi what follows is absolute even without a
+    /// third slash.
+    fn socket(&mut self) -> PathBuf {
+        const FLAG: &str = "endpoint";
+        let endpoint = self.given.text(FLAG);
+        if endpoint.starts_with("tcp://") {
+            self.wrong(
+                FLAG,
+                "must be unix://<path>: a TCP port has no access control, and whoever reaches it \
+                 could delete volumes",
+            );
+            return PathBuf::new();
+        }
+        let Some(rest) = endpoint
+            .strip_prefix("unix://")
+            .filter(|rest| !rest.is_empty())
+        else {
+            self.wrong(FLAG, "must be unix://<absolute path>");
+            return PathBuf::new();
+        };
+        let path = PathBuf::from(format!("/{}", rest.trim_start_matches('/')));
+        // The kernel's sun_path holds 108 bytes with the closing zero.
+        if path.as_os_str().len() > 107 {
+            self.wrong(FLAG, "must have a path of at most 107 bytes");
+        }
+        if path
+            .components()
+            .any(|part| matches!(part, Component::ParentDir))
+            || path.ends_with("/")
+        {
+            self.wrong(
+                FLAG,
+                "must name a socket by an absolute path without \"..\"",
+            );
+        }
+        path
+    }
+
+    fn kind(&mut self) -> Option<DriverKind> {
+        let text = self.given.text("type");
+        let kinds: Vec<&str> = text.split(',').map(str::trim).collect();
+        for kind in &kinds {
+            match *kind {
+                "rbd" => {}
+                "" => self.wrong(
+                    "type",
+                    "is required: it names the drivers to serve, such as rbd",
+                ),
+                "cephfs" | "nfs" | "liveness" | "controller" => {
+                    self.wrong("type", format!("names {kind}, which is not supported yet"));
+                }
+                _ => self.wrong("type", "must be rbd"),
+            }
+        }
+        let repeated = kinds.iter().filter(|kind| **kind == "rbd").count() > 1;
+        if repeated {
+            self.wrong("type", "must name each driver once");
+        }
+        kinds.contains(&"rbd").then_some(DriverKind::Rbd)
+    }
+}
+
+fn driver(check: &mut Check<'_>) -> Option<DriverSettings> {
+    let given = check.given;
+    let kind = check.kind();
+    let name = check.name("drivername", DriverName::new);
+    let node = check.name("nodeid", NodeId::new);
+    let instance = check.name("instanceid", InstanceId::new);
+    let socket = check.socket();
+    // ceph-csi serves both when neither is asked for.
+    let (controller, node_server) = (given.switch("controllerserver"), given.switch("nodeserver"));
+    let both = !controller && !node_server;
+    Some(DriverSettings {
+        kind: kind?,
+        name: name?,
+        socket,
+        node: node?,
+        instance: instance?,
+        controller_service: controller || both,
+        node_service: node_server || both,
+        cluster_name: Some(given.text("clustername").to_owned()).filter(|name| !name.is_empty()),
+        set_metadata: given.switch("setmetadata"),
+    })
+}
+
+fn check_clone_limits(check: &mut Check<'_>) {
+    let number = |name| check.given.number(name);
+    let (hard, soft) = (
+        number("rbdhardmaxclonedepth"),
+        number("rbdsoftmaxclonedepth"),
+    );
+    let (most, least) = (number("maxsnapshotsonimage"), number("minsnapshotsonimage"));
+    if !(1..=14).contains(&hard) {
+        check.wrong("rbdhardmaxclonedepth", "must be 1 to 14");
+    }
+    if soft > hard {
+        check.wrong(
+            "rbdsoftmaxclonedepth",
+            format!("must be at most the hard limit of {hard}"),
+        );
+    }
+    if !(1..=500).contains(&most) {
+        check.wrong("maxsnapshotsonimage", "must be 1 to 500");
+    }
+    if least > most {
+        check.wrong(
+            "minsnapshotsonimage",
+            format!("must be at most --maxsnapshotsonimage, which is {most}"),
+        );
+    }
+}
+
+/// The level for klog's verbosity. ceph-csi's manifests run with 5, its level for traces of single
+/// calls, which is what our debug events are.
+fn level(verbosity: i64) -> LevelFilter {
+    match verbosity {
+        ..=3 => LevelFilter::INFO,
+        4..=5 => LevelFilter::DEBUG,
+        6.. => LevelFilter::TRACE,
+    }
+}
+
+fn warnings(given: &Given) -> Vec<String> {
+    let mut warnings: Vec<String> = given
+        .without_effect()
+        .map(|(name, reason)| format!("--{name} has no effect: {reason}"))
+        .collect();
+    if given.has("inject-fault") {
+        warnings.push("--inject-fault is given: outside calls fail on purpose".to_owned());
+    }
+    warnings
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,174 @@
+//! Settings: the shortest good command line, and all mistakes of bad ones.
+
+use super::*;
+
+const GOOD: [&str; 4] = [
+    "--type=rbd",
+    "--drivername=rbd.csi.ceph.com",
+    "--nodeid=a",
+    "--endpoint=unix:///csi/csi.sock",
+];
+
+fn settings(more: &[&str]) -> Result<Settings, CommandLineError> {
+    let arguments = GOOD.iter().chain(more).map(|&argument| argument.to_owned());
+    Settings::from_flags(&Given::parse(arguments).unwrap())
+}
+
+fn mistakes(arguments: &[&str]) -> Vec<String> {
+    let given = Given::parse(arguments.iter().map(|&a| a.to_owned())).unwrap();
+    let error = Settings::from_flags(&given).unwrap_err();
+    error.mistakes().iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn four_flags_are_enough() {
+    let settings = settings(&[]).unwrap();
+    let [driver] = settings.drivers.as_slice() else {
+        panic!("one driver")
+    };
+    assert_eq!(driver.socket, Path::new("/csi/csi.sock"));
+    assert!(driver.controller_service && driver.node_service);
+    assert_eq!(driver.instance.as_str(), "default");
+    assert_eq!(driver.cluster_name, None);
+    assert_eq!(
+        settings.config,
+        Path::new("/etc/ceph-csi-config/config.json")
+    );
+    assert_eq!(settings.log.level, LevelFilter::INFO);
+    assert_eq!(settings.warnings, Vec::<String>::new());
+}
+
+#[test]
+fn one_service_alone_is_served_when_asked_for() {
+    let driver = |more: &[&str]| settings(more).unwrap().drivers.remove(0);
+    let node = driver(&["--nodeserver=true"]);
+    assert!(node.node_service && !node.controller_service);
+    let controller = driver(&["--controllerserver=true", "--clustername=prod"]);
+    assert!(controller.controller_service && !controller.node_service);
+    assert_eq!(controller.cluster_name.as_deref(), Some("prod"));
+}
+
+#[test]
+fn all_mistakes_are_told_together() {
+    assert_eq!(
+        mistakes(&[
+            "--endpoint=tcp://0.0.0.0:9000",
+            "--drivername=Not_A_Name",
+            "--instanceid=",
+            "--rbdhardmaxclonedepth=20",
+            "--rbdsoftmaxclonedepth=21",
+            "--maxsnapshotsonimage=0",
+            "--minsnapshotsonimage=1",
+            "--log-format=xml",
+            "--lane-size=0",
+            "--job-timeout=0",
+            "--config=config.json",
+            "--inject-fault=explode@1",
+        ])
+        .iter()
+        .map(|mistake| mistake.split_whitespace().next().unwrap())
+        .collect::<Vec<_>>(),
+        [
+            "--type",
+            "--drivername",
+            "--nodeid",
+            "--instanceid",
+            "--endpoint",
+            "--rbdhardmaxclonedepth",
+            "--rbdsoftmaxclonedepth",
+            "--maxsnapshotsonimage",
+            "--minsnapshotsonimage",
+            "--config",
+            "--log-format",
+            "--job-timeout",
+            "--lane-size",
+            "--inject-fault",
+        ]
+    );
+}
+
+#[test]
+fn required_flags_are_named() {
+    assert_eq!(
+        mistakes(&[]),
+        [
+            "--type is required: it names the drivers to serve, such as rbd, got \"\"",
+            "--drivername is required, got \"\"",
+            "--nodeid is required, got \"\"",
+        ]
+    );
+}
+
+#[test]
+fn drivers_to_come_are_told_from_unknown_ones() {
+    let told = |value: &str| {
+        let error = settings(&[&format!("--type={value}")]).unwrap_err();
+        error
+            .mistakes()
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join("; ")
+    };
+    for kind in ["cephfs", "nfs", "liveness", "controller", "rbd,cephfs"] {
+        assert!(told(kind).contains("not supported yet"), "{kind}");
+    }
+    assert_eq!(told("s3"), "--type must be rbd, got \"s3\"");
+    assert_eq!(
+        told("rbd,rbd"),
+        "--type must name each driver once, got \"rbd,rbd\""
+    );
+}
+
+#[test]
+fn endpoints_are_unix_sockets() {
+    let socket = |value: &str| {
+        settings(&[&format!("--endpoint={value}")]).map(|s| s.drivers[0].socket.clone())
+    };
+    assert_eq!(
+        socket("unix://csi/csi.sock").unwrap(),
+        Path::new("/csi/csi.sock")
+    );
+    assert_eq!(
+        socket("unix:////csi/csi.sock").unwrap(),
+        Path::new("/csi/csi.sock")
+    );
+    let long = format!("unix:///{}", "x".repeat(107));
+    for bad in [
+        "",
+        "/csi/csi.sock",
+        "unix://",
+        "UNIX:///a",
+        "unix:///a/../b",
+        "tcp://a:1",
+        &long,
+    ] {
+        let message = socket(bad).unwrap_err().to_string();
+        assert!(message.contains("--endpoint"), "{bad}: {message}");
+    }
+}
+
+#[test]
+fn flags_without_effect_become_warnings() {
+    let warnings = settings(&["--pidlimit=-1", "--domainlabels=a/b"])
+        .unwrap()
+        .warnings;
+    assert_eq!(
+        warnings,
+        [
+            "--domainlabels has no effect: topology and read affinity are not supported yet",
+            "--pidlimit has no effect: this is not supported yet",
+        ]
+    );
+}
+
+#[test]
+fn verbosity_chooses_the_level() {
+    for (v, level) in [
+        (0, LevelFilter::INFO),
+        (5, LevelFilter::DEBUG),
+        (10, LevelFilter::TRACE),
+    ] {
+        assert_eq!(settings(&[&format!("--v={v}")]).unwrap().log.level, level);
+    }
+}
