@@ -5,7 +5,7 @@ use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ceph::{Cluster, Clusters, ConnectOptions, OpenMode};
+use ceph::{Clusters, ConnectOptions, OpenMode};
 use cuttle_door::Doors;
 use cuttle_model::{Explain, chain};
 use tracing::error;
@@ -98,14 +98,9 @@ impl Export {
             false => OpenMode::ReadWrite,
         };
         let clusters = Clusters::new(doors.ceph.clone(), connect_options(request));
-        let cluster = clusters
+        let opened = clusters
             .connect(&request.monitors, &request.credentials)
-            .map_err(failed)?;
-        // Kept for the life of the process: a connection that is closed while the process ends
-        // makes it abort now and then, and the cluster notices the end by itself.
-        let cluster: &'static Cluster = Box::leak(Box::new(cluster));
-        let opened = cluster
-            .io(&request.pool, &request.namespace)
+            .and_then(|cluster| cluster.io(&request.pool, &request.namespace))
             .and_then(|io| io.open_image(&request.image, mode))
             .map_err(failed)?;
         let size = opened.size().map_err(failed)?;

@@ -2,10 +2,9 @@
 //! holding on to nothing of its parent.
 
 use std::fs::OpenOptions;
-use std::time::{Duration, Instant};
-use std::{fs, io, thread};
+use std::io;
 
-use rustix::process::{Signal, configure_io_flusher_behavior, getpid, kill_process, setsid};
+use rustix::process::{configure_io_flusher_behavior, setsid};
 use rustix::stdio::{dup2_stdin, dup2_stdout};
 use tracing::{debug, info};
 
@@ -56,33 +55,4 @@ pub(crate) fn let_go_of_pipes() -> io::Result<()> {
     dup2_stdin(&null)?;
     dup2_stdout(&null)?;
     Ok(())
-}
-
-/// Threads that work inside librados or librbd for a connection or image being opened or closed.
-const LIBRARY_THREADS: [&str; 4] = ["export-open", "ceph-connect", "ceph-close", "rbd-close"];
-
-/// Waits until no thread opens or closes a connection or image any more.
-///
-/// A process that ends while one does runs the libraries' exit handlers under its feet, and then
-/// now and then aborts (seen with Ceph 16: SIGABRT, SIGSEGV). If the threads do not end, as with a
-/// cluster that does not answer, the process kills itself, which runs no handlers.
-pub(crate) fn end_library_threads() {
-    let deadline = Instant::now() + Duration::from_secs(5);
-    while library_thread_runs() {
-        if Instant::now() > deadline {
-            // Cannot be refused to oneself; what follows is then not reached.
-            let _killed = kill_process(getpid(), Signal::KILL);
-        }
-        thread::sleep(Duration::from_millis(5));
-    }
-}
-
-fn library_thread_runs() -> bool {
-    let Ok(threads) = fs::read_dir("/proc/self/task") else {
-        return false;
-    };
-    threads.flatten().any(|thread| {
-        fs::read_to_string(thread.path().join("comm"))
-            .is_ok_and(|name| LIBRARY_THREADS.contains(&name.trim_end()))
-    })
 }

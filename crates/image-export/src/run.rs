@@ -97,7 +97,6 @@ fn refuse(error: &ExportError) -> ExitStatus {
     if let Err(error) = answer(&Answer::Refused(Refusal { errno, text })) {
         warn!(%error, "nobody reads the answer");
     }
-    process::end_library_threads();
     ExitStatus::NotStarted
 }
 
