@@ -1,2 +1,66 @@
-//! Developer commands.
-fn main() {}
+//! Developer commands: a cluster, the tests, the demo, the benchmark and the checks of the house.
+//!
+//! `make` is what people type; see the Makefile for which target calls what.
+
+mod check;
+mod child;
+mod cluster;
+mod environment;
+mod failure;
+mod screen;
+mod test;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+pub(crate) use failure::Failure;
+use screen::{Form, Screen};
+
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", about = "Developer commands of Cuttle")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+    /// The form of the result.
+    #[arg(
+        short = 'o',
+        long = "output",
+        value_enum,
+        default_value = "text",
+        global = true
+    )]
+    output: Form,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// A Ceph cluster to develop against.
+    #[command(subcommand)]
+    Cluster(cluster::Action),
+    /// Run the tests (all, or as the arguments for `cargo nextest run` say) with a cluster of their own.
+    Test {
+        /// Arguments for `cargo nextest run` [default: --workspace].
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Check layers, tidiness, licences and the other rules of the house.
+    Check,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let mut screen = Screen::new(arguments.output);
+    let result = match arguments.command {
+        Command::Cluster(action) => cluster::run(action, &mut screen),
+        Command::Test { arguments } => test::run(&arguments, &mut screen),
+        Command::Check => check::run(&mut screen),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            let word = screen.judged(false, "error");
+            screen.line(&format!("{word}: {failure}"));
+            ExitCode::FAILURE
+        }
+    }
+}

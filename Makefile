@@ -1,0 +1,54 @@
+# The commands that people type. Each line of work is done by `cargo xtask`; this file only makes
+# sure that what it needs is installed and that what touches mounts runs as root.
+#
+#   make setup           install what is missing (asks for sudo only if you are not root)
+#   make test            all tests, with a throw-away Ceph cluster
+#   make demo            one volume's whole life on a throw-away Ceph cluster
+#     KEEP=1               leave cluster and driver running and print how to use them
+#     OUTPUT=json          one JSON document instead of the table
+#   make down            remove whatever a demo left, also after a crash
+#   make bench           speed and memory beside the bare library (BENCH="--quick" for a short run)
+#   make lint            format, clippy, and the checks of the house
+#   make fuzz            run the fuzz targets briefly (FUZZ_SECONDS=60 each)
+
+SHELL := /bin/sh
+SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+XTASK := $(TARGET)/debug/xtask
+
+# rustup puts cargo there; a shell that was open before does not know it yet.
+export PATH := $(PATH):$(HOME)/.cargo/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help setup test demo down bench lint fuzz xtask
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+setup:
+	@scripts/setup.sh
+
+xtask: setup
+	@cargo build --quiet --locked --package xtask
+
+test: xtask
+	@$(XTASK) test $(TESTS)
+
+demo: xtask
+	@cargo build --quiet --locked --package cuttle
+	@$(SUDO) $(XTASK) demo --driver $(TARGET)/debug/cuttle $(if $(KEEP),--keep) $(if $(OUTPUT),-o $(OUTPUT))
+
+down:
+	@if [ -x $(XTASK) ]; then $(SUDO) $(XTASK) down; else echo "nothing to remove: no demo was built here"; fi
+
+bench: xtask
+	@cargo build --quiet --locked --release --package cuttle --package xtask
+	@$(SUDO) $(TARGET)/release/xtask bench --driver $(TARGET)/release/cuttle $(BENCH) $(if $(OUTPUT),-o $(OUTPUT))
+
+lint: xtask
+	cargo fmt --all --check
+	cargo clippy --quiet --locked --workspace --all-targets -- --deny warnings
+	$(XTASK) check
+
+fuzz: xtask
+	@$(XTASK) fuzz --seconds $(or $(FUZZ_SECONDS),60)
