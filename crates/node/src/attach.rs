@@ -1,0 +1,121 @@
+//! Attaching an image to the node as a block device: one file per way.
+//!
+//! Nothing is remembered in the process. What is attached is found from the stash, the mount table
+//! and sysfs, so that a restarted plugin knows as much as the one before.
+
+mod error;
+mod fuse;
+mod krbd;
+
+use cuttle_host::{AbsolutePath, DeviceNumber, Host};
+use cuttle_model::{ByteSize, ClusterSettings, Credentials, ImageFeatures, Mounter};
+
+pub use error::AttachError;
+pub(crate) use fuse::FuseAttach;
+pub(crate) use krbd::KrbdAttach;
+
+use crate::layout::Layout;
+use crate::settings::NodeSettings;
+use crate::stash::Stash;
+
+/// A volume's staging directory and what its stash says.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place<'a> {
+    pub(crate) layout: &'a Layout,
+    pub(crate) stash: &'a Stash,
+}
+
+/// An image attached as a block device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Attachment {
+    /// The device, `/dev/rbd0` or `/dev/loop0`.
+    pub(crate) device: AbsolutePath,
+    /// Its number.
+    pub(crate) number: DeviceNumber,
+    /// Whether it refuses writes.
+    pub(crate) read_only: bool,
+}
+
+/// How far an image is attached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// Not at all.
+    Nothing,
+    /// Begun but without a device yet, which [`Attach::attach`] finishes.
+    Begun,
+    /// There is a device.
+    Whole(Attachment),
+    /// What serves the device has died: every access fails.
+    Dead(Option<Attachment>),
+}
+
+/// Everything that attaching an image depends on.
+#[derive(Debug)]
+pub(crate) struct AttachOrder<'a> {
+    pub(crate) layout: &'a Layout,
+    /// What is to be attached. Written again when attaching finds out what detaching must know.
+    pub(crate) stash: &'a mut Stash,
+    pub(crate) cluster: &'a ClusterSettings,
+    pub(crate) credentials: &'a Credentials,
+    pub(crate) options: &'a str,
+    pub(crate) read_only: bool,
+}
+
+/// How a detach ended.
+#[derive(Debug, Default)]
+pub(crate) struct Detached {
+    /// The last flush failed: what was written since the one before may be lost. Everything has
+    /// been taken down all the same, since a repeat could not do better.
+    pub(crate) lost: Option<cuttle_host::Error>,
+}
+
+/// One way of attaching images.
+pub(crate) trait Attach {
+    /// Whether this node can attach an image with these features this way.
+    ///
+    /// # Errors
+    /// What is missing, and what to do about it.
+    fn admit(
+        &self,
+        image: &dyn std::fmt::Display,
+        features: ImageFeatures,
+    ) -> Result<(), AttachError>;
+
+    /// How far the image of a staging directory is attached. Never asks the cluster.
+    fn find(&self, place: Place<'_>) -> Result<Found, AttachError>;
+
+    /// Attaches the image, or finishes what [`Attach::find`] calls begun.
+    ///
+    /// # Idempotency
+    /// To be called when `find` has answered `Nothing` or `Begun`. A failure or crash leaves what
+    /// `find` and `detach` recognise.
+    fn attach(&self, order: AttachOrder<'_>) -> Result<Attachment, AttachError>;
+
+    /// Lets the device take up the image's present size, waiting a short time until it has at
+    /// least `at_least`; answers the device's size.
+    fn resize(
+        &self,
+        attachment: &Attachment,
+        at_least: Option<ByteSize>,
+    ) -> Result<ByteSize, AttachError>;
+
+    /// Flushes the device and takes everything down that `attach` may have made, at whatever
+    /// point it ended. Never asks the cluster itself, and succeeds when nothing is there.
+    fn detach(&self, place: Place<'_>) -> Result<Detached, AttachError>;
+}
+
+/// The way of attaching of this name.
+///
+/// # Errors
+/// [`AttachError::NbdNotOffered`].
+pub(crate) fn by_mounter<'a>(
+    mounter: Mounter,
+    host: &'a Host,
+    settings: &'a NodeSettings,
+) -> Result<Box<dyn Attach + 'a>, AttachError> {
+    match mounter {
+        Mounter::Krbd => Ok(Box::new(KrbdAttach::new(host, settings))),
+        Mounter::Fuse => Ok(Box::new(FuseAttach::new(host, settings))),
+        Mounter::Nbd => Err(AttachError::NbdNotOffered),
+    }
+}

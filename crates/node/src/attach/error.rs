@@ -1,0 +1,252 @@
+//! Why an image could not be attached, resized or detached.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use cuttle_host::{AbsolutePath, Error as HostError, Exit};
+use cuttle_image_export::Refusal;
+use cuttle_model::{ByteSize, Class};
+
+use crate::host_failure::HostFailure;
+use crate::stash_file::StashError;
+use crate::verdict::{Verdict, explain_by_verdict};
+
+/// Why an image could not be attached, resized or detached.
+#[derive(Debug, thiserror::Error)]
+pub enum AttachError {
+    /// A call to the host failed.
+    #[error(transparent)]
+    Host(#[from] HostFailure),
+    /// The stash could not be kept up to date.
+    #[error("could not note how the image is attached")]
+    Stash(#[source] StashError),
+    /// The kernel has no RBD client.
+    #[error("mounter rbd needs the kernel's rbd module, which this node does not have")]
+    KrbdMissing {
+        /// What loading it answered, if it was tried.
+        source: Option<Box<HostError>>,
+    },
+    /// rbd-nbd is asked for.
+    #[error("mounter rbd-nbd is not supported yet")]
+    NbdNotOffered,
+    /// A volume that ceph-csi staged in a way that cannot be taken down here.
+    #[error(
+        "{device} of this volume was made by ceph-csi with {means}, which is not supported yet"
+    )]
+    Foreign {
+        /// The device.
+        device: String,
+        /// What made it.
+        means: &'static str,
+    },
+    /// The kernel lacks features of the image.
+    #[error("the kernel cannot map image {image}: it lacks {missing}")]
+    FeaturesMissing {
+        /// The image.
+        image: String,
+        /// Their names and the kernels that have them.
+        missing: String,
+        /// What to do.
+        remedy: String,
+        /// Whether the StorageClass allows rbd-nbd to stand in.
+        others_allowed: bool,
+    },
+    /// The export process said that it cannot export the image.
+    #[error("the export of image {image} did not start: {}", refusal.text)]
+    ExportRefused {
+        /// The image.
+        image: String,
+        /// What it said.
+        refusal: Refusal,
+    },
+    /// The request for the export could not be written.
+    #[error("could not ask for an export of image {image}: {problem}")]
+    ExportRequest {
+        /// The image.
+        image: String,
+        /// Why not.
+        problem: String,
+    },
+    /// The export process runs on although its file is unmounted.
+    #[error("export process {pid} has not ended within {} s after its file was unmounted", waited.as_secs())]
+    ExporterStays {
+        /// Its process id.
+        pid: u32,
+        /// How long it was waited for.
+        waited: Duration,
+    },
+    /// Something else is mounted where the export belongs.
+    #[error("{path} is taken: {found} is mounted there")]
+    Occupied {
+        /// The path.
+        path: AbsolutePath,
+        /// What is mounted there.
+        found: String,
+    },
+    /// `rbd map` failed.
+    #[error("mapping image {image} failed: rbd {exit}{said}")]
+    MapFailed {
+        /// The image.
+        image: String,
+        /// How the program ended.
+        exit: Exit,
+        /// What it said, in brackets, without secrets.
+        said: String,
+    },
+    /// The device is not there, or is not what was asked for.
+    #[error("device {device} for image {image} is unfit: {problem}")]
+    Unfit {
+        /// The device.
+        device: String,
+        /// The image.
+        image: String,
+        /// What is wrong.
+        problem: String,
+    },
+    /// `rbd unmap` failed.
+    #[error("unmapping {device} failed: rbd {exit}{said}")]
+    UnmapFailed {
+        /// The device.
+        device: AbsolutePath,
+        /// How the program ended.
+        exit: Exit,
+        /// What it said, in brackets.
+        said: String,
+    },
+    /// The image's new size does not arrive.
+    #[error("device {device} still has {found} after {} s, expected {expected}", waited.as_secs())]
+    SizeNotSeen {
+        /// The device.
+        device: AbsolutePath,
+        /// Its size.
+        found: ByteSize,
+        /// The size asked for.
+        expected: ByteSize,
+        /// How long it was waited for.
+        waited: Duration,
+    },
+}
+
+impl AttachError {
+    pub(crate) fn verdict(&self) -> Verdict<'_> {
+        match self {
+            Self::Host(failure) => failure.verdict(),
+            Self::Stash(source) => Verdict::Of(source),
+            Self::KrbdMissing { .. } => Verdict::Own(1510, Class::Unmet),
+            Self::NbdNotOffered => Verdict::Own(1511, Class::Unsupported),
+            Self::Foreign { .. } => Verdict::Own(1512, Class::Unsupported),
+            Self::FeaturesMissing { .. } => Verdict::Own(1513, Class::Unmet),
+            Self::ExportRefused { refusal, .. } => Verdict::Own(1514, refusal.class()),
+            Self::ExportRequest { .. } => Verdict::Own(1515, Class::Bug),
+            Self::ExporterStays { .. } => Verdict::Own(1516, Class::Late),
+            Self::Occupied { .. } => Verdict::Own(1517, Class::Unmet),
+            Self::MapFailed { exit, .. } => Verdict::Own(1518, class_of_map(*exit)),
+            Self::Unfit { .. } => Verdict::Own(1519, Class::Unmet),
+            Self::UnmapFailed { exit, .. } => Verdict::Own(1520, class_of_map(*exit)),
+            Self::SizeNotSeen { .. } => Verdict::Own(1521, Class::Down),
+        }
+    }
+
+    fn own_remedy(&self) -> Option<Cow<'static, str>> {
+        Some(match self {
+            Self::Host(_) | Self::Stash(_) => return None,
+            Self::KrbdMissing { .. } => {
+                "load the rbd module on the node (`modprobe rbd`; some distributions keep it in \
+                 an extra package such as linux-modules-extra), or use a StorageClass with \
+                 `mounter: fuse`, which needs nothing of the kernel but fuse and loop"
+                    .into()
+            }
+            Self::NbdNotOffered => {
+                "use `mounter: rbd`, or `mounter: fuse` where the kernel lacks the client or an \
+                 image feature"
+                    .into()
+            }
+            Self::Foreign { .. } => {
+                "take it down with the ceph-csi plugin that staged it, then repeat the request"
+                    .into()
+            }
+            Self::FeaturesMissing {
+                remedy,
+                others_allowed: false,
+                ..
+            } => remedy.clone().into(),
+            Self::FeaturesMissing {
+                remedy,
+                others_allowed: true,
+                ..
+            } => format!(
+                "{remedy}; tryOtherMounters would mean rbd-nbd, which is not supported yet, and \
+                 fuse is never chosen silently"
+            )
+            .into(),
+            Self::ExportRefused { .. } => {
+                "check that the node reaches the cluster's monitors and OSDs, that the user of \
+                 the node-stage secret may use the pool, and the log of the export process"
+                    .into()
+            }
+            Self::ExportRequest { .. } => "shorten the staging path or the list of monitors".into(),
+            Self::ExporterStays { .. } => {
+                "it is flushing or closing the image; check the cluster, the request can be \
+                 repeated safely"
+                    .into()
+            }
+            Self::Occupied { .. } => {
+                "unmount what is there, or let kubelet use another staging directory".into()
+            }
+            Self::MapFailed { exit, .. } => map_remedy(*exit).into(),
+            Self::Unfit { .. } => {
+                "see whether the device belongs to the image (`rbd device list`, `losetup`), and \
+                 that /dev in the plugin's container is the node's"
+                    .into()
+            }
+            Self::UnmapFailed { .. } => {
+                "end what uses the device (mounts in other mount namespaces, \
+                 /sys/block/rbdN/holders, multipathd), then repeat the request"
+                    .into()
+            }
+            Self::SizeNotSeen { .. } => {
+                "check that the image has the new size (`rbd info`) and that the node reaches the \
+                 cluster, then repeat the request"
+                    .into()
+            }
+        })
+    }
+}
+
+explain_by_verdict!(AttachError);
+
+/// The class of a failed `rbd`: its exit code is the errno.
+fn class_of_map(exit: Exit) -> Class {
+    match exit {
+        Exit::Code(libc::ENOENT) => Class::Absent,
+        Exit::Code(libc::EPERM | libc::EACCES) => Class::Denied,
+        Exit::Code(libc::ETIMEDOUT | libc::ESHUTDOWN | libc::EHOSTUNREACH) => Class::Down,
+        Exit::Code(libc::EINVAL) => Class::Invalid,
+        Exit::Code(_) | Exit::Signal(_) => Class::Unmet,
+    }
+}
+
+/// What the errno that `rbd map` ends with usually means.
+fn map_remedy(exit: Exit) -> &'static str {
+    match exit {
+        Exit::Code(libc::ENXIO) => {
+            "the kernel lacks a feature of the image; see `dmesg` and `rbd info`, use a newer \
+             kernel or `mounter: fuse`"
+        }
+        Exit::Code(libc::ENOENT) => "check that pool, namespace and image exist",
+        Exit::Code(libc::EPERM | libc::EACCES) => {
+            "check the key and capabilities of the node-stage secret's user, and that this node's \
+             address is not blocklisted (`ceph osd blocklist ls`)"
+        }
+        Exit::Code(libc::EROFS) => {
+            "another client holds the image's exclusive lock; see `rbd lock list` and `rbd status`"
+        }
+        Exit::Code(libc::ETIMEDOUT) => {
+            "check that the node reaches monitors and OSDs; a monitor's v2 port needs \
+             `mapOptions: krbd:ms_mode=prefer-crc`"
+        }
+        Exit::Code(libc::ESHUTDOWN) => "this node was fenced off; see `ceph osd blocklist ls`",
+        Exit::Code(libc::EINVAL) => "check mapOptions, and that the kernel knows the key's type",
+        Exit::Code(_) | Exit::Signal(_) => "see the kernel's log (`dmesg`) for the reason",
+    }
+}

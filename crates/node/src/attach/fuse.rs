@@ -1,0 +1,341 @@
+//! `mounter: fuse`: the image as a file of our own export process, under a loop device.
+//!
+//! ```text
+//!  /dev/loopN ──► <staging>/image-export.fuse ──FUSE──► export process ──librbd──► image
+//! ```
+//!
+//! For machines whose kernel has no RBD client. The process lives on when the plugin ends; it ends
+//! by itself when its file is unmounted. Found again by the file's path: in the mount table (the
+//! export) and in sysfs (the loop device).
+
+use std::time::{Duration, Instant};
+
+use cuttle_door::job;
+use cuttle_host::{
+    AbsolutePath, AttachLoop, DetachedProgram, Host, LoopDevice, Mount, MountTable, Program,
+};
+use cuttle_image_export::{
+    Answer, ExportRequest, FILE_SYSTEM_TYPE, SOURCE_PREFIX, parse_ready_line,
+};
+use cuttle_model::{ByteSize, ImageFeatures};
+use tracing::{info, warn};
+
+use super::{Attach, AttachError, AttachOrder, Attachment, Detached, Found, Place};
+use crate::host_failure::HostFailure;
+use crate::image_spec::ImageSpec;
+use crate::layout::Layout;
+use crate::settings::NodeSettings;
+use crate::stash::Exporter;
+use crate::stash_file::StashFile;
+
+/// What is added to the time an export may take to open the image, for the process itself.
+const PROCESS_START: Duration = Duration::from_secs(5);
+
+/// How often a new size is looked for.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// The most that is read of `/proc/<pid>/stat`.
+const STAT: usize = 4096;
+
+/// Attaching by our own export and a loop device.
+#[derive(Debug)]
+pub(crate) struct FuseAttach<'a> {
+    host: &'a Host,
+    settings: &'a NodeSettings,
+}
+
+impl<'a> FuseAttach<'a> {
+    pub(crate) fn new(host: &'a Host, settings: &'a NodeSettings) -> Self {
+        Self { host, settings }
+    }
+
+    /// The loop devices over the export's file: one, or none.
+    fn loops(&self, layout: &Layout) -> Result<Vec<LoopDevice>, AttachError> {
+        let failed = HostFailure::at("look for a loop device over", &layout.export);
+        Ok(self.host.find_loops(&layout.export).map_err(failed)?)
+    }
+
+    fn table(&self) -> Result<MountTable, AttachError> {
+        let failed = HostFailure::at("read", "the mount table");
+        Ok(self.host.mount_table().map_err(failed)?)
+    }
+
+    /// Starts the export process and waits until its file is there.
+    fn export(&self, order: &mut AttachOrder<'_>) -> Result<(), AttachError> {
+        let file = &order.layout.export;
+        let made = self.host.ensure_file(file, 0o600);
+        made.map_err(HostFailure::at("make", file))?;
+        let patience = self.settings.patience.export_start;
+        let start_within = job::remaining().map_or(patience, |left| left.min(patience));
+        let image = &order.stash.image;
+        let request = ExportRequest {
+            monitors: order.cluster.monitors.clone(),
+            credentials: order.credentials.clone(),
+            pool: image.pool.clone(),
+            namespace: image.namespace.clone(),
+            image: image.image.clone(),
+            read_only: order.read_only,
+            mountpoint: file.as_path().to_owned(),
+            start_within,
+            log: self.settings.export_log.clone(),
+        };
+        let mut line = request
+            .to_json_line()
+            .map_err(|error| AttachError::ExportRequest {
+                image: image.to_string(),
+                problem: error.to_string(),
+            })?;
+        let program = &self.settings.export_program;
+        let program = Program::new(&program.path)
+            .args(&program.arguments)
+            // Moved, not copied: the line holds the key.
+            .stdin(std::mem::take(&mut *line))
+            .within(start_within + PROCESS_START);
+        let started = self
+            .host
+            .spawn_detached("host.export", &DetachedProgram::new(program))
+            .map_err(HostFailure::at("start the export of", image))?;
+        match parse_ready_line(&started.line) {
+            Ok(Answer::Ready { .. }) => self.remember(order, started.pid),
+            Ok(Answer::Refused(refusal)) => {
+                self.wait_for_end(started.pid)?;
+                let image = image.to_string();
+                Err(AttachError::ExportRefused { image, refusal })
+            }
+            Err(error) => {
+                let image = image.to_string();
+                let problem = error.to_string();
+                Err(AttachError::ExportRequest { image, problem })
+            }
+        }
+    }
+
+    /// Notes the export process, so that its end can be waited for.
+    ///
+    /// A crash before this leaves an export without a note: it is found by its mount all the same
+    /// and ends when that goes; only its end is then not waited for.
+    fn remember(&self, order: &mut AttachOrder<'_>, pid: u32) -> Result<(), AttachError> {
+        let Some(started) = self.started_at(pid)? else {
+            let image = order.stash.image.to_string();
+            let problem = format!("process {pid} ended as soon as it was ready");
+            return Err(AttachError::ExportRequest { image, problem });
+        };
+        order.stash.exporter = Some(Exporter { pid, started });
+        let file = StashFile::of(self.host, order.layout);
+        file.write(order.stash).map_err(AttachError::Stash)
+    }
+
+    /// When the process of this id started; `None` when there is none.
+    fn started_at(&self, pid: u32) -> Result<Option<u64>, AttachError> {
+        let failed = || HostFailure::at("read the start time of process", pid);
+        let path = AbsolutePath::new(format!("/proc/{pid}/stat"));
+        let path = path.map_err(|error| failed()(error.into()))?;
+        match self.host.read_file(&path, STAT) {
+            Ok(text) => Ok(text.and_then(|text| start_time(&text))),
+            Err(error) if cuttle_door::FromErrno::errno(&error) == Some(libc::ESRCH) => Ok(None),
+            Err(error) => Err(failed()(error).into()),
+        }
+    }
+
+    /// Waits for the end of the process the stash names, unless it is another one by now.
+    fn wait_for_exporter(&self, exporter: Exporter) -> Result<(), AttachError> {
+        if self.started_at(exporter.pid)? != Some(exporter.started) {
+            return Ok(());
+        }
+        self.wait_for_end(exporter.pid)
+    }
+
+    fn wait_for_end(&self, pid: u32) -> Result<(), AttachError> {
+        let limit = self.settings.patience.export_end;
+        let started = Instant::now();
+        let gone = self.host.wait_process_gone(pid, limit);
+        if gone.map_err(HostFailure::at("wait for process", pid))? {
+            return Ok(());
+        }
+        let waited = started.elapsed();
+        Err(AttachError::ExporterStays { pid, waited })
+    }
+
+    /// Takes the loop devices over the file down, flushing them first.
+    fn detach_loops(&self, layout: &Layout) -> Result<Detached, AttachError> {
+        let mut detached = Detached::default();
+        for device in self.loops(layout)? {
+            let failed = |doing| HostFailure::at(doing, &device.path);
+            match self.host.flush_device(&device.path) {
+                Ok(()) => {}
+                Err(error) if error.is_late() => return Err(failed("flush")(error).into()),
+                Err(error) => detached.lost = Some(error),
+            }
+            self.host.detach_loop(&device).map_err(failed("detach"))?;
+        }
+        Ok(detached)
+    }
+
+    /// The size of the exported file, as the export process tells it.
+    fn exported_size(&self, file: &AbsolutePath) -> Result<ByteSize, AttachError> {
+        let entry = self
+            .host
+            .entry(file)
+            .map_err(HostFailure::at("look at", file))?;
+        Ok(ByteSize::from_bytes(entry.map_or(0, |entry| entry.size)))
+    }
+}
+
+impl Attach for FuseAttach<'_> {
+    /// Every feature: librbd does the work.
+    fn admit(
+        &self,
+        _image: &dyn std::fmt::Display,
+        _features: ImageFeatures,
+    ) -> Result<(), AttachError> {
+        Ok(())
+    }
+
+    fn find(&self, place: Place<'_>) -> Result<Found, AttachError> {
+        let layout = place.layout;
+        let table = self.table()?;
+        let Some(mount) = table.at(&layout.export) else {
+            return Ok(Found::Nothing);
+        };
+        expect_export(mount, &place.stash.image, &layout.export)?;
+        let failed = HostFailure::at("look at", &layout.export);
+        let is_dead = match self.host.entry(&layout.export) {
+            Ok(_) => false,
+            Err(error) if error.is_late() || !error.is_dead_mount() => {
+                return Err(failed(error).into());
+            }
+            Err(_dead) => true,
+        };
+        let device = self
+            .loops(layout)?
+            .into_iter()
+            .next()
+            .map(|device| Attachment {
+                device: device.path,
+                number: device.number,
+                read_only: device.read_only,
+            });
+        Ok(match (is_dead, device) {
+            (true, device) => Found::Dead(device),
+            (false, Some(device)) => Found::Whole(device),
+            (false, None) => Found::Begun,
+        })
+    }
+
+    fn attach(&self, mut order: AttachOrder<'_>) -> Result<Attachment, AttachError> {
+        let layout = order.layout;
+        if self.table()?.at(&layout.export).is_none() {
+            self.export(&mut order)?;
+        }
+        let wanted = AttachLoop {
+            file: &layout.export,
+            direct_io: true,
+            read_only: order.read_only,
+        };
+        let device = self.host.attach_loop(&wanted);
+        let device = device.map_err(HostFailure::at("attach a loop device to", &layout.export))?;
+        if !device.direct_io {
+            warn!(device = %device.path, "the loop device does not bypass the page cache");
+        }
+        info!(device = %device.path, image = %order.stash.image, "attached");
+        Ok(Attachment {
+            device: device.path,
+            number: device.number,
+            read_only: device.read_only,
+        })
+    }
+
+    fn resize(
+        &self,
+        attachment: &Attachment,
+        at_least: Option<ByteSize>,
+    ) -> Result<ByteSize, AttachError> {
+        let device = &attachment.device;
+        let failed = |doing| HostFailure::at(doing, device);
+        let found = self.host.loop_device(device).map_err(failed("look at"))?;
+        let lost = || HostFailure::at("look at", device)(gone(device));
+        let found = found.ok_or_else(lost)?;
+        let file = AbsolutePath::new(found.backing_file.clone());
+        let file = file.map_err(|error| failed("look at the file behind")(error.into()))?;
+        let patience = self.settings.patience.resize;
+        let started = Instant::now();
+        loop {
+            let size = self.exported_size(&file)?;
+            if at_least.is_none_or(|wanted| size >= wanted) {
+                break;
+            }
+            let waited = started.elapsed();
+            if let (true, Some(expected)) = (waited >= patience, at_least) {
+                let (device, found) = (device.clone(), size);
+                return Err(AttachError::SizeNotSeen {
+                    device,
+                    found,
+                    expected,
+                    waited,
+                });
+            }
+            std::thread::sleep(LOOK_EVERY);
+        }
+        self.host
+            .refresh_loop_size(&found)
+            .map_err(failed("refresh the size of"))?;
+        Ok(self
+            .host
+            .block_device(device)
+            .map_err(failed("look at"))?
+            .size)
+    }
+
+    fn detach(&self, place: Place<'_>) -> Result<Detached, AttachError> {
+        let layout = place.layout;
+        if let Some(mount) = self.table()?.at(&layout.export) {
+            expect_export(mount, &place.stash.image, &layout.export)?;
+        }
+        let detached = self.detach_loops(layout)?;
+        let unmounted = self.host.unmount(&layout.export);
+        unmounted.map_err(HostFailure::at("unmount", &layout.export))?;
+        if let Some(exporter) = place.stash.exporter {
+            self.wait_for_exporter(exporter)?;
+        }
+        let removed = self.host.remove_file(&layout.export);
+        removed.map_err(HostFailure::at("remove", &layout.export))?;
+        Ok(detached)
+    }
+}
+
+/// Refuses what is mounted at the export's place and is not the export of this image.
+fn expect_export(mount: &Mount, image: &ImageSpec, path: &AbsolutePath) -> Result<(), AttachError> {
+    let source = mount.source.to_string_lossy();
+    if mount.fs_type == FILE_SYSTEM_TYPE && source == format!("{SOURCE_PREFIX}{image}") {
+        return Ok(());
+    }
+    Err(AttachError::Occupied {
+        path: path.clone(),
+        found: format!("{} ({source})", mount.fs_type),
+    })
+}
+
+/// What the system says of a device that has lost its file.
+fn gone(device: &AbsolutePath) -> cuttle_host::Error {
+    cuttle_door::FromErrno::from_errno("host.loop_device", device.to_string(), libc::ENXIO)
+}
+
+/// Field 22 of `/proc/<pid>/stat`. The second field, in brackets, may itself hold blanks.
+fn start_time(stat: &[u8]) -> Option<u64> {
+    let text = String::from_utf8_lossy(stat);
+    let (_, after_name) = text.rsplit_once(')')?;
+    after_name.split_whitespace().nth(19)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_start_time_is_found_behind_any_name() {
+        let stat = "7 (a) b) S 1 7 7 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 98765 1 2 3";
+        assert_eq!(start_time(stat.as_bytes()), Some(98_765));
+        assert_eq!(start_time(b"7 (a) S 1"), None);
+        assert_eq!(start_time(b""), None);
+    }
+}

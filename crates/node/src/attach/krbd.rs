@@ -1,0 +1,345 @@
+//! `mounter: rbd`: the kernel's own RBD client.
+//!
+//! Mapping and unmapping are done by the `rbd` program; what is mapped is read from sysfs, which
+//! needs neither a program nor the cluster.
+
+mod affinity;
+mod features;
+mod key_file;
+mod plan;
+mod sysfs;
+
+use std::fmt::Display;
+use std::time::Instant;
+
+use cuttle_host::{AbsolutePath, Error as HostError, Finished, Host, Program};
+use cuttle_model::{ByteSize, ClusterSettings, ImageFeatures};
+use tracing::info;
+
+use super::{Attach, AttachError, AttachOrder, Attachment, Detached, Found, Place};
+use crate::host_failure::HostFailure;
+use crate::image_spec::ImageSpec;
+use crate::settings::NodeSettings;
+use crate::uses::Uses;
+
+use features::KernelFeatures;
+use key_file::KeyFile;
+use plan::{CommandLine, MapPlan};
+use sysfs::Mapping;
+
+/// Where the kernel shows what it has mapped.
+const DEVICES: &str = "/sys/bus/rbd/devices";
+
+/// How long one of the files there may be.
+const ATTRIBUTE: usize = 4096;
+
+/// How often a new size is looked for.
+const LOOK_EVERY: std::time::Duration = std::time::Duration::from_millis(50);
+
+/// Attaching by the kernel's RBD client.
+#[derive(Debug)]
+pub(crate) struct KrbdAttach<'a> {
+    host: &'a Host,
+    settings: &'a NodeSettings,
+}
+
+impl<'a> KrbdAttach<'a> {
+    pub(crate) fn new(host: &'a Host, settings: &'a NodeSettings) -> Self {
+        Self { host, settings }
+    }
+
+    /// What the kernel can map; loads its client if it has to.
+    fn kernel_features(&self) -> Result<KernelFeatures, AttachError> {
+        let failed = |doing| HostFailure::at(doing, "the kernel's rbd module");
+        let loaded = self.host.load_module("rbd");
+        loaded.map_err(|source| AttachError::KrbdMissing {
+            source: Some(Box::new(source)),
+        })?;
+        let told = self.host.rbd_supported_features().map_err(failed("ask"))?;
+        Ok(match told {
+            Some(mask) => KernelFeatures::told(mask),
+            None => {
+                let release = self.host.kernel_release();
+                KernelFeatures::of_release(&release.map_err(failed("ask the version of"))?)
+            }
+        })
+    }
+
+    /// Every mapping of the image's head. More than one is the trace of a crash.
+    fn mappings(&self, image: &ImageSpec) -> Result<Vec<Mapping>, AttachError> {
+        let directory = AbsolutePath::new(DEVICES).map_err(HostError::from);
+        let directory = directory.map_err(HostFailure::at("read", DEVICES))?;
+        let names = self
+            .host
+            .names_in(&directory)
+            .map_err(HostFailure::at("read", DEVICES))?;
+        let mut found = Vec::new();
+        for name in names {
+            let number = name.to_str().and_then(|name| name.parse().ok());
+            if let Some(mapping) = number.map(|number| self.mapping(number)).transpose()? {
+                found.extend(mapping.filter(|mapping| mapping.is_of(image)));
+            }
+        }
+        Ok(found)
+    }
+
+    /// What is mapped as this number; `None` when it has gone since the directory was read.
+    fn mapping(&self, number: u32) -> Result<Option<Mapping>, AttachError> {
+        let (Some(pool), Some(image)) = (
+            self.attribute(number, "pool")?,
+            self.attribute(number, "name")?,
+        ) else {
+            return Ok(None);
+        };
+        Ok(Some(Mapping {
+            number,
+            pool,
+            image,
+            namespace: self.attribute(number, "pool_ns")?.unwrap_or_default(),
+            snapshot: self.attribute(number, "current_snap")?.unwrap_or_default(),
+            fsid: self
+                .attribute(number, "cluster_fsid")?
+                .filter(|fsid| !fsid.is_empty()),
+        }))
+    }
+
+    fn attribute(&self, number: u32, name: &str) -> Result<Option<String>, AttachError> {
+        let path = format!("{DEVICES}/{number}/{name}");
+        let failed = || HostFailure::at("read", &path);
+        let absolute = AbsolutePath::new(&path).map_err(|error| failed()(error.into()))?;
+        let text = self
+            .host
+            .read_file(&absolute, ATTRIBUTE)
+            .map_err(failed())?;
+        let line = |text: Vec<u8>| {
+            let text = String::from_utf8_lossy(&text).into_owned();
+            text.strip_suffix('\n').map(str::to_owned).unwrap_or(text)
+        };
+        Ok(text.map(line))
+    }
+
+    fn attachment(&self, number: u32) -> Result<Attachment, AttachError> {
+        let path = format!("/dev/rbd{number}");
+        let failed = |doing| HostFailure::at(doing, &path);
+        let device = AbsolutePath::new(&path).map_err(|error| failed("look at")(error.into()))?;
+        let block = self.host.block_device(&device).map_err(failed("look at"))?;
+        Ok(Attachment {
+            device,
+            number: block.number,
+            read_only: block.read_only,
+        })
+    }
+
+    /// Runs `rbd`, whose end is judged by the caller.
+    fn run(
+        &self,
+        call: &'static str,
+        doing: &'static str,
+        target: &dyn Display,
+        command: &CommandLine,
+    ) -> Result<Finished, AttachError> {
+        let program = Program::new(&command.program)
+            .args(&command.arguments)
+            .within(self.settings.patience.map);
+        let failed = HostFailure::at(doing, target);
+        Ok(self.host.run(call, &program).map_err(failed)?)
+    }
+
+    /// The map options of the StorageClass, and after them those for reading from near OSDs.
+    fn options(&self, cluster: &ClusterSettings, given: &str) -> String {
+        let affinity = &cluster.read_affinity;
+        let labels = match affinity.crush_location_labels.as_slice() {
+            [] => &self.settings.crush_location_labels,
+            labels => labels,
+        };
+        let near = affinity
+            .enabled
+            .then(|| affinity::options(labels, &self.settings.node_labels))
+            .flatten();
+        let parts: Vec<&str> = [Some(given), near.as_deref()]
+            .into_iter()
+            .flatten()
+            .filter(|part| !part.is_empty())
+            .collect();
+        parts.join(",")
+    }
+
+    fn unmap(&self, attachment: &Attachment, options: &str) -> Result<Detached, AttachError> {
+        let device = &attachment.device;
+        let mut detached = Detached::default();
+        match self.host.flush_device(device) {
+            Ok(()) => {}
+            Err(error) if error.is_late() => {
+                return Err(HostFailure::at("flush", device)(error).into());
+            }
+            Err(error) => detached.lost = Some(error),
+        }
+        let command = plan::unmap(device.as_path(), options);
+        let finished = self.run("host.rbd_unmap", "unmap", device, &command)?;
+        if finished.exit.is_success() {
+            info!(%device, "unmapped");
+            return Ok(detached);
+        }
+        Err(AttachError::UnmapFailed {
+            device: device.clone(),
+            exit: finished.exit,
+            said: said(&finished, None),
+        })
+    }
+}
+
+impl Attach for KrbdAttach<'_> {
+    fn admit(&self, image: &dyn Display, features: ImageFeatures) -> Result<(), AttachError> {
+        let missing = self.kernel_features()?.missing(features.bits());
+        if missing.is_empty() {
+            return Ok(());
+        }
+        Err(AttachError::FeaturesMissing {
+            image: image.to_string(),
+            missing: missing.to_string(),
+            remedy: missing.remedy(&image),
+            others_allowed: false,
+        })
+    }
+
+    fn find(&self, place: Place<'_>) -> Result<Found, AttachError> {
+        match self.mappings(&place.stash.image)?.first() {
+            Some(mapping) => self.attachment(mapping.number).map(Found::Whole),
+            None => Ok(Found::Nothing),
+        }
+    }
+
+    fn attach(&self, order: AttachOrder<'_>) -> Result<Attachment, AttachError> {
+        let image = &order.stash.image;
+        let key = &order.credentials.key;
+        let key_file = KeyFile::holding(key).map_err(HostFailure::at("hand over a key", image))?;
+        let command = plan::map(&MapPlan {
+            image,
+            user: order.credentials.user.as_str(),
+            monitors: &order.cluster.monitors.joined(),
+            key_file: &key_file.path(),
+            options: &self.options(order.cluster, order.options),
+            read_only: order.read_only,
+            network_namespace: order.cluster.rbd.net_namespace_file.as_deref(),
+        });
+        let finished = self.run("host.rbd_map", "map", image, &command)?;
+        drop(key_file);
+        if !finished.exit.is_success() {
+            return Err(AttachError::MapFailed {
+                image: image.to_string(),
+                exit: finished.exit,
+                said: said(&finished, Some(key.expose())),
+            });
+        }
+        let printed = finished.stdout.text().trim().to_owned();
+        let unfit = |problem: String| AttachError::Unfit {
+            device: printed.clone(),
+            image: image.to_string(),
+            problem,
+        };
+        let number = printed
+            .strip_prefix("/dev/rbd")
+            .and_then(|number| number.parse().ok());
+        let Some(number) = number else {
+            return Err(unfit(
+                "rbd printed something else than a device's path".to_owned(),
+            ));
+        };
+        if !self
+            .mapping(number)?
+            .is_some_and(|mapping| mapping.is_of(image))
+        {
+            return Err(unfit(
+                "the kernel says that another image is mapped there".to_owned(),
+            ));
+        }
+        info!(device = printed, %image, "mapped");
+        self.attachment(number)
+    }
+
+    fn resize(
+        &self,
+        attachment: &Attachment,
+        at_least: Option<ByteSize>,
+    ) -> Result<ByteSize, AttachError> {
+        let device = &attachment.device;
+        let started = Instant::now();
+        loop {
+            // The kernel watches the image and takes up its size by itself.
+            let block = self.host.block_device(device);
+            let found = block.map_err(HostFailure::at("look at", device))?.size;
+            let Some(expected) = at_least.filter(|wanted| found < *wanted) else {
+                return Ok(found);
+            };
+            let waited = started.elapsed();
+            if waited >= self.settings.patience.resize {
+                let device = device.clone();
+                return Err(AttachError::SizeNotSeen {
+                    device,
+                    found,
+                    expected,
+                    waited,
+                });
+            }
+            std::thread::sleep(LOOK_EVERY);
+        }
+    }
+
+    /// Unmaps every mapping of the image, but not one that another staging directory uses.
+    fn detach(&self, place: Place<'_>) -> Result<Detached, AttachError> {
+        let mut detached = Detached::default();
+        for mapping in self.mappings(&place.stash.image)? {
+            let attachment = self.attachment(mapping.number)?;
+            let table = self.host.mount_table();
+            let table = table.map_err(HostFailure::at("read", "the mount table"))?;
+            if Uses::of(&table, &attachment.device, attachment.number).is_empty() {
+                let one = self.unmap(&attachment, &place.stash.unmap_options)?;
+                detached.lost = detached.lost.or(one.lost);
+            }
+        }
+        Ok(detached)
+    }
+}
+
+/// What a failed `rbd` wrote to standard error, for a message. `rbd` itself prints a key that it
+/// cannot decode, so the key is taken out.
+fn said(finished: &Finished, key: Option<&str>) -> String {
+    let text = finished.stderr.text();
+    let clean = match key.map(str::trim).filter(|key| !key.is_empty()) {
+        Some(key) => text.replace(key, "<secret>"),
+        None => text,
+    };
+    let lines: Vec<&str> = clean
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .collect();
+    match lines.as_slice() {
+        [] => String::new(),
+        lines => format!(" ({})", lines.join("; ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cuttle_host::{Captured, Exit};
+
+    use super::*;
+
+    #[test]
+    fn a_key_that_rbd_prints_is_not_passed_on() {
+        let stderr = b"auth: failed to decode key 'AQBmarker=='\n\nrbd: sysfs write failed\n";
+        let finished = Finished {
+            exit: Exit::Code(22),
+            stdout: Captured::default(),
+            stderr: Captured {
+                bytes: stderr.to_vec(),
+                cut: false,
+            },
+        };
+        assert_eq!(
+            said(&finished, Some("AQBmarker==\n")),
+            " (auth: failed to decode key '<secret>'; rbd: sysfs write failed)"
+        );
+    }
+}

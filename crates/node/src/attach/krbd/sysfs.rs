@@ -1,0 +1,76 @@
+//! What the kernel says of the images it has mapped: `/sys/bus/rbd/devices/<n>/`.
+//!
+//! Read from sysfs rather than asked of `rbd device list`: no child process, no text to parse, and
+//! it works with the cluster down. Pure: the caller brings the files' contents.
+
+use crate::image_spec::ImageSpec;
+
+/// One mapped image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Mapping {
+    /// The device's number: `/dev/rbd<number>`.
+    pub(super) number: u32,
+    /// The pool's name at mapping time.
+    pub(super) pool: String,
+    /// The RADOS namespace; empty for the default one and for kernels that know none.
+    pub(super) namespace: String,
+    /// The image's name.
+    pub(super) image: String,
+    /// The snapshot mapped, `-` for the image itself.
+    pub(super) snapshot: String,
+    /// The cluster; kernels before 4.12 do not tell.
+    pub(super) fsid: Option<String>,
+}
+
+impl Mapping {
+    /// Whether this maps the head of `image`.
+    ///
+    /// Clusters may hold pools and images of equal names; where both sides know the cluster's fsid
+    /// it must be the same.
+    #[must_use]
+    pub(super) fn is_of(&self, image: &ImageSpec) -> bool {
+        let same_cluster = match (&self.fsid, &image.fsid) {
+            (Some(here), Some(wanted)) => here == wanted,
+            (None, _) | (_, None) => true,
+        };
+        same_cluster
+            && self.snapshot == "-"
+            && self.pool == image.pool.as_str()
+            && self.namespace == image.namespace.as_str()
+            && self.image == image.image.as_str()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::image_spec::for_test;
+
+    fn mapping() -> Mapping {
+        Mapping {
+            number: 0,
+            pool: "p".to_owned(),
+            namespace: String::new(),
+            image: "i".to_owned(),
+            snapshot: "-".to_owned(),
+            fsid: Some("one".to_owned()),
+        }
+    }
+
+    fn image(namespace: &str, fsid: Option<&str>) -> ImageSpec {
+        for_test("p", namespace, "i", fsid)
+    }
+
+    #[test]
+    fn cluster_namespace_and_snapshot_must_fit() {
+        assert!(mapping().is_of(&image("", Some("one"))));
+        assert!(mapping().is_of(&image("", None)));
+        assert!(!mapping().is_of(&image("", Some("two"))));
+        assert!(!mapping().is_of(&image("tenant", Some("one"))));
+        let snapshot = Mapping {
+            snapshot: "s".to_owned(),
+            ..mapping()
+        };
+        assert!(!snapshot.is_of(&image("", Some("one"))));
+    }
+}

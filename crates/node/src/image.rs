@@ -1,0 +1,237 @@
+//! From a request to its image: where it is, what it is like, and who else uses it.
+
+use std::borrow::Cow;
+use std::time::{Duration, Instant};
+
+use ceph::{Clusters, Image, OpenMode, Watcher};
+use cuttle_journal::LocateError;
+use cuttle_model::{Class, ClusterSettings, Credentials, ImageFeatures, NameError, PoolName};
+
+use crate::image_spec::ImageSpec;
+use crate::request::Volume;
+use crate::verdict::{Verdict, explain_by_verdict};
+
+/// How often the watchers of an image in use are looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// Why a volume's image cannot be staged, as Ceph tells it.
+#[derive(Debug, thiserror::Error)]
+pub enum ImageError {
+    /// The cluster cannot be connected to.
+    #[error("could not connect to cluster \"{cluster}\"")]
+    Connect {
+        /// The cluster's id.
+        cluster: String,
+        /// Ceph's answer.
+        source: ceph::Error,
+    },
+    /// The handle could not be followed.
+    #[error("could not find the volume's image")]
+    Locate(#[source] LocateError),
+    /// There is no such volume: the cluster itself says so.
+    #[error("there is no image {image}")]
+    Absent {
+        /// The image.
+        image: String,
+    },
+    /// The pool of a static volume cannot be opened.
+    #[error("could not open pool \"{pool}\"")]
+    Pool {
+        /// The pool.
+        pool: String,
+        /// Ceph's answer.
+        source: ceph::Error,
+    },
+    /// The cluster gives the pool a name that no pool can have.
+    #[error("the pool's name cannot be used")]
+    PoolName(#[source] NameError),
+    /// The image cannot be read.
+    #[error("could not {doing} image {image}")]
+    Ceph {
+        /// What was being done.
+        doing: &'static str,
+        /// The image.
+        image: String,
+        /// Ceph's answer.
+        source: ceph::Error,
+    },
+    /// Somebody else has the image open for writing.
+    #[error("image {image} is in use by {} (waited {} s)", addresses(watchers), waited.as_secs())]
+    InUse {
+        /// The image.
+        image: String,
+        /// Who uses it.
+        watchers: Vec<Watcher>,
+        /// How long it was waited for.
+        waited: Duration,
+    },
+}
+
+fn addresses(watchers: &[Watcher]) -> String {
+    let addresses: Vec<&str> = watchers
+        .iter()
+        .map(|watcher| watcher.address.as_str())
+        .collect();
+    addresses.join(", ")
+}
+
+impl ImageError {
+    pub(crate) fn verdict(&self) -> Verdict<'_> {
+        match self {
+            Self::Connect { source, .. } => Verdict::Of(source),
+            // That a pool is absent does not say that its volume is: the entry of the cluster may
+            // lead elsewhere by now.
+            Self::Pool { source, .. } if source.is_absent() => Verdict::Own(1531, Class::Unmet),
+            Self::Pool { source, .. } | Self::Ceph { source, .. } => Verdict::Of(source),
+            Self::Locate(source) => Verdict::Of(source),
+            Self::PoolName(_) => Verdict::Own(1533, Class::Bug),
+            Self::Absent { .. } => Verdict::Own(1530, Class::Absent),
+            Self::InUse { .. } => Verdict::Own(1532, Class::Unmet),
+        }
+    }
+
+    fn own_remedy(&self) -> Option<Cow<'static, str>> {
+        Some(match self {
+            Self::Connect { .. } | Self::Locate(_) | Self::Ceph { .. } | Self::PoolName(_) => {
+                return None;
+            }
+            Self::Pool { source, .. } if !source.is_absent() => return None,
+            Self::Pool { .. } => {
+                "check `pool` in the PersistentVolume and the cluster's entry in config.json".into()
+            }
+            Self::Absent { .. } => {
+                "see whether it was moved to the trash (`rbd trash list`); a volume whose image \
+                 is gone can only be deleted"
+                    .into()
+            }
+            Self::InUse { .. } => {
+                "stop what uses it there; the address is the node's (or that of `rbd map` or a \
+                 backup). A node that died keeps its watch for half a minute; if it is cut off, \
+                 fence it with `ceph osd blocklist add ADDRESS`"
+                    .into()
+            }
+        })
+    }
+}
+
+explain_by_verdict!(ImageError);
+
+/// A volume's image, open for reading; that makes no watch.
+#[derive(Debug)]
+pub(crate) struct OpenedImage {
+    pub(crate) spec: ImageSpec,
+    pub(crate) features: ImageFeatures,
+    image: Image,
+}
+
+impl OpenedImage {
+    /// Follows the volume to its image and opens it.
+    pub(crate) fn open(
+        clusters: &Clusters,
+        settings: &ClusterSettings,
+        credentials: &Credentials,
+        volume: &Volume,
+    ) -> Result<Self, ImageError> {
+        let connected = clusters.connect(&settings.monitors, credentials);
+        let failed = |source| ImageError::Connect {
+            cluster: settings.id.to_string(),
+            source,
+        };
+        let cluster = connected.map_err(failed)?;
+        let fsid = Some(cluster.fsid().map_err(failed)?);
+        let namespace = settings.rbd.namespace.clone();
+        let (io, image, known_absent) = match volume {
+            Volume::Provisioned(handle) => {
+                let located = cuttle_journal::locate(&cluster, settings, handle)
+                    .map_err(ImageError::Locate)?;
+                (located.io, located.image, located.image_id.is_none())
+            }
+            Volume::Static(place) => {
+                let io = cluster.io(&place.pool, &namespace);
+                let io = io.map_err(|source| ImageError::Pool {
+                    pool: place.pool.to_string(),
+                    source,
+                })?;
+                (io, place.image.clone(), false)
+            }
+        };
+        let spec = ImageSpec {
+            pool: PoolName::new(io.pool_name()).map_err(ImageError::PoolName)?,
+            namespace,
+            image,
+            fsid,
+        };
+        if known_absent {
+            return Err(ImageError::Absent {
+                image: spec.to_string(),
+            });
+        }
+        let opened = match io.open_image(&spec.image, OpenMode::ReadOnly) {
+            Ok(opened) => opened,
+            Err(source) if source.is_absent() => {
+                return Err(ImageError::Absent {
+                    image: spec.to_string(),
+                });
+            }
+            Err(source) => return Err(failed_at("open", &spec)(source)),
+        };
+        let features = opened
+            .features()
+            .map_err(failed_at("read the features of", &spec))?;
+        Ok(Self {
+            spec,
+            features: ImageFeatures::from_bits(features),
+            image: opened,
+        })
+    }
+
+    /// Waits a short time until nobody has the image open for writing, or until `here` says that
+    /// it has become attached to this very node.
+    ///
+    /// # Errors
+    /// [`ImageError::InUse`] with the addresses of those that have, or what `here` answers.
+    pub(crate) fn wait_until_free<E: From<ImageError>>(
+        &self,
+        patience: Duration,
+        mut here: impl FnMut() -> Result<bool, E>,
+    ) -> Result<(), E> {
+        let started = Instant::now();
+        loop {
+            let watchers = self
+                .image
+                .watchers()
+                .map_err(failed_at("list the users of", &self.spec))?;
+            if watchers.is_empty() || here()? {
+                return Ok(());
+            }
+            let waited = started.elapsed();
+            if waited >= patience {
+                let image = self.spec.to_string();
+                return Err(ImageError::InUse {
+                    image,
+                    watchers,
+                    waited,
+                }
+                .into());
+            }
+            std::thread::sleep(LOOK_EVERY);
+        }
+    }
+
+    /// Closes the image.
+    pub(crate) fn close(self) -> Result<(), ImageError> {
+        let spec = self.spec;
+        self.image.close().map_err(failed_at("close", &spec))
+    }
+}
+
+fn failed_at<'a>(
+    doing: &'static str,
+    image: &'a ImageSpec,
+) -> impl FnOnce(ceph::Error) -> ImageError + 'a {
+    move |source| ImageError::Ceph {
+        doing,
+        image: image.to_string(),
+        source,
+    }
+}

@@ -1,0 +1,420 @@
+//! NodeStageVolume: attach the image and mount it in the staging directory.
+//!
+//! ```text
+//!  is it staged already? ─ yes ─► done, without asking Ceph
+//!        │ no
+//!  find and open the image (read-only: no watch)
+//!  write the stash          ── from here on a failure takes everything down again
+//!  attach                   (waits shortly for another user of a single-writer image)
+//!  make directory or file
+//!  look, format if empty, check, mount, grow    or    bind the device
+//! ```
+//!
+//! What a crash between two steps leaves is found by the next stage, which goes on from there, or
+//! by an unstage, which takes it down.
+
+mod error;
+
+use cuttle_host::{AbsolutePath, BindMount, MountOptions};
+use cuttle_model::{Access, AccessMode};
+use tracing::{info, warn};
+
+pub use error::{StageError, StageFailure};
+
+use crate::attach::{Attach, AttachError, AttachOrder, Attachment, Found, Place, by_mounter};
+use crate::filesystem::StageFilesystem;
+use crate::host_failure::HostFailure;
+use crate::image::OpenedImage;
+use crate::layout::Layout;
+use crate::node::RbdNode;
+use crate::place::PlaceError;
+use crate::request::{StageVolume, Volume};
+use crate::stash::Stash;
+use crate::stash_file::StashFile;
+use crate::take_down::{TakeDown, TakeDownError, described, shows};
+use crate::uses::Uses;
+
+impl RbdNode {
+    /// Stages a volume.
+    ///
+    /// # Idempotency
+    /// A volume that is staged as asked is a success, found without asking Ceph. What is mounted
+    /// is checked, not assumed.
+    ///
+    /// # Errors
+    /// [`StageFailure`]. What had been made is taken down again, except when a deadline passed:
+    /// then work may still be going on, and the repeat finishes it.
+    pub fn stage(&self, request: &StageVolume) -> Result<(), StageFailure> {
+        check_capability(request)?;
+        let layout = self.staging_layout(request)?;
+        if self.is_staged(request, &layout)? {
+            info!(volume = %request.id, "is staged already");
+            return Ok(());
+        }
+        let image = OpenedImage::open(
+            &self.clusters,
+            &request.cluster,
+            &request.credentials,
+            &request.volume,
+        );
+        let image = image.map_err(StageError::Image)?;
+        let staging = Staging {
+            node: self,
+            request,
+            layout: &layout,
+            image: &image,
+        };
+        let outcome = staging.run();
+        if let Err(error) = image.close() {
+            warn!(%error, "the image that was looked at did not close");
+        }
+        outcome
+    }
+
+    /// The staging directory's layout; refuses a directory that is something else's mount.
+    fn staging_layout(&self, request: &StageVolume) -> Result<Layout, StageError> {
+        let layout = self
+            .layout(&request.staging_path, &request.id)
+            .map_err(StageError::Place)?;
+        let layout = layout.ok_or_else(|| {
+            let path = request.staging_path.display().to_string();
+            StageError::Place(PlaceError::StagingMissing { path })
+        })?;
+        let table = self.host.mount_table();
+        let table = table.map_err(HostFailure::at("read", "the mount table"))?;
+        match table.at(&layout.root) {
+            None => Ok(layout),
+            Some(mount) => Err(StageError::Place(PlaceError::Taken {
+                path: layout.root.clone(),
+                found: described(mount),
+            })),
+        }
+    }
+
+    /// Whether the volume is staged as asked. Refuses whatever else is mounted there; takes down
+    /// what has died.
+    fn is_staged(&self, request: &StageVolume, layout: &Layout) -> Result<bool, StageError> {
+        let table = self.host.mount_table();
+        let table = table.map_err(HostFailure::at("read", "the mount table"))?;
+        let path = &layout.mount_point;
+        let Some(mount) = table.at(path) else {
+            return Ok(false);
+        };
+        let taken = || {
+            let (path, found) = (path.clone(), described(mount));
+            StageError::Place(PlaceError::Taken { path, found })
+        };
+        let stash = StashFile::of(&self.host, layout)
+            .read()
+            .map_err(StageError::Stash)?;
+        let stash = stash.ok_or_else(taken)?;
+        let attach = by_mounter(stash.mounter, &self.host, &self.settings);
+        let place = Place {
+            layout,
+            stash: &stash,
+        };
+        let found = attach
+            .and_then(|attach| attach.find(place))
+            .map_err(StageError::Attach)?;
+        let attachment = match found {
+            Found::Whole(attachment) => attachment,
+            Found::Dead(_) => {
+                warn!(volume = %request.id, "what was staged has died, taking it down");
+                self.take_down_dead(layout)?;
+                return Ok(false);
+            }
+            Found::Nothing | Found::Begun => return Err(taken()),
+        };
+        if !shows(&self.host, mount, path, &attachment).map_err(StageError::TakeDown)? {
+            return Err(taken());
+        }
+        let is_block = mount.device != attachment.number;
+        check_as_asked(request, layout, &stash, is_block, attachment.read_only)?;
+        Ok(true)
+    }
+
+    /// Takes down what has died; that its last writes are lost is nothing new then.
+    fn take_down_dead(&self, layout: &Layout) -> Result<(), StageError> {
+        match self.take_down(layout) {
+            Ok(()) => Ok(()),
+            Err(error @ TakeDownError::Lost { .. }) => {
+                warn!(error = cuttle_model::chain(&error), "writes may be lost");
+                Ok(())
+            }
+            Err(error) => Err(StageError::TakeDown(error)),
+        }
+    }
+
+    pub(crate) fn take_down(&self, layout: &Layout) -> Result<(), TakeDownError> {
+        let take_down = TakeDown {
+            host: &self.host,
+            settings: &self.settings,
+            layout,
+        };
+        take_down.run()
+    }
+
+    /// Takes down what a failed stage has made, unless its work may still be going on.
+    fn undo(&self, layout: &Layout, error: StageError) -> StageFailure {
+        if error.is_late() {
+            return StageFailure::left_as_it_is(error);
+        }
+        let undo = self.take_down(layout).err();
+        StageFailure::undone(error, undo)
+    }
+}
+
+/// Refuses uses that would destroy data.
+fn check_capability(request: &StageVolume) -> Result<(), StageError> {
+    let mode = request.capability.mode;
+    match &request.capability.access {
+        Access::Block => Ok(()),
+        Access::Filesystem { .. } if mode == AccessMode::MultiNodeMultiWriter => {
+            Err(StageError::SharedFilesystem { mode })
+        }
+        Access::Filesystem { fs_type, .. } => {
+            let wanted = StageFilesystem::kind_wanted(fs_type.as_ref());
+            wanted.map(|_kind| ()).map_err(StageError::Filesystem)
+        }
+    }
+}
+
+/// Whether the device itself must refuse writes.
+///
+/// A filesystem of one node is only mounted read-only: its journal may have to be replayed, which
+/// other nodes that read the same device would not survive.
+fn device_is_read_only(request: &StageVolume) -> bool {
+    let mode = request.capability.mode;
+    mode == AccessMode::MultiNodeReaderOnly
+        || (request.capability.is_block() && mode.is_read_only())
+}
+
+fn check_as_asked(
+    request: &StageVolume,
+    layout: &Layout,
+    stash: &Stash,
+    is_block: bool,
+    read_only: bool,
+) -> Result<(), StageError> {
+    if let Volume::Static(place) = &request.volume
+        && (place.image != stash.image.image || place.pool != stash.image.pool)
+    {
+        return Err(StageError::OtherImage {
+            path: layout.root.clone(),
+            found: stash.image.to_string(),
+            wanted: format!("{}/{}", place.pool, place.image),
+        });
+    }
+    let words = |is_block: bool, read_only: bool| {
+        let what = if is_block {
+            "block device"
+        } else {
+            "filesystem"
+        };
+        let how = if read_only { "read-only" } else { "writable" };
+        format!("a {how} {what}")
+    };
+    let found = words(is_block, read_only);
+    let wanted = words(request.capability.is_block(), device_is_read_only(request));
+    if found == wanted {
+        return Ok(());
+    }
+    let path = layout.mount_point.clone();
+    Err(StageError::StagedOtherwise {
+        path,
+        found,
+        wanted,
+    })
+}
+
+/// A stage under way, from the open image to the mount.
+struct Staging<'a> {
+    node: &'a RbdNode,
+    request: &'a StageVolume,
+    layout: &'a Layout,
+    image: &'a OpenedImage,
+}
+
+impl Staging<'_> {
+    fn run(&self) -> Result<(), StageFailure> {
+        let file = StashFile::of(&self.node.host, self.layout);
+        let before = file.read().map_err(StageError::Stash)?;
+        let mut stash = self.stash(before.as_ref())?;
+        let attach = by_mounter(stash.mounter, &self.node.host, &self.node.settings);
+        let attach = attach.map_err(StageError::Attach)?;
+        let admitted = attach.admit(&self.image.spec, self.image.features);
+        admitted.map_err(|error| self.with_choice(error))?;
+        // Up to here nothing was changed. From here on the directory is this volume's.
+        let outcome = match before {
+            Some(before) if before == stash => Ok(()),
+            Some(_) | None => file.write(&stash).map_err(StageError::Stash),
+        };
+        let outcome = outcome.and_then(|()| self.attach_and_mount(attach.as_ref(), &mut stash));
+        outcome.map_err(|error| self.node.undo(self.layout, error))
+    }
+
+    fn attach_and_mount(&self, attach: &dyn Attach, stash: &mut Stash) -> Result<(), StageError> {
+        let attachment = self.attach(attach, stash)?;
+        self.check_used_here(&attachment)?;
+        match &self.request.capability.access {
+            Access::Block => self.bind(&attachment),
+            Access::Filesystem {
+                fs_type,
+                mount_flags,
+            } => {
+                let path = &self.layout.mount_point;
+                let made = self.node.host.ensure_directory(path, 0o750);
+                made.map_err(HostFailure::at("make", path))?;
+                let stage = StageFilesystem {
+                    attachment: &attachment,
+                    mount_point: path,
+                    fs_type: fs_type.as_ref(),
+                    flags: mount_flags,
+                    mkfs_options: self.request.parameters.mkfs_options.as_deref(),
+                    read_only: self.request.capability.is_read_only(),
+                };
+                stage.mount(&self.node.host).map_err(StageError::Filesystem)
+            }
+        }
+    }
+
+    /// The stash to write: that of an attempt before, if it was for the same image.
+    fn stash(&self, before: Option<&Stash>) -> Result<Stash, StageError> {
+        let parameters = &self.request.parameters;
+        let mounter = parameters.mounter;
+        let unmap_options = parameters.unmap_options.for_mounter(mounter).to_owned();
+        let mut new = Stash::new(self.image.spec.clone(), mounter, unmap_options);
+        if let Some(directory) = &parameters.ceph_log_dir {
+            new.log_directory = directory.display().to_string();
+        }
+        new.log_strategy = parameters.ceph_log_strategy.name().to_owned();
+        let Some(before) = before else {
+            return Ok(new);
+        };
+        if !before.image.is_same(&self.image.spec) {
+            return Err(StageError::OtherImage {
+                path: self.layout.root.clone(),
+                found: before.image.to_string(),
+                wanted: self.image.spec.to_string(),
+            });
+        }
+        if before.mounter == mounter {
+            return Ok(before.clone());
+        }
+        // Another way than now asked for: only what it has not attached may be forgotten.
+        let place = Place {
+            layout: self.layout,
+            stash: before,
+        };
+        let attach = by_mounter(before.mounter, &self.node.host, &self.node.settings);
+        match attach
+            .and_then(|attach| attach.find(place))
+            .map_err(StageError::Attach)?
+        {
+            Found::Nothing => Ok(new),
+            Found::Begun | Found::Whole(_) | Found::Dead(_) => Ok(before.clone()),
+        }
+    }
+
+    /// Attaches the image, or takes over what an attempt before has attached.
+    fn attach(&self, attach: &dyn Attach, stash: &mut Stash) -> Result<Attachment, StageError> {
+        let read_only = device_is_read_only(self.request);
+        let find = |stash: &Stash| {
+            let layout = self.layout;
+            attach
+                .find(Place { layout, stash })
+                .map_err(StageError::Attach)
+        };
+        let mut found = find(stash)?;
+        let is_fit = match &found {
+            Found::Whole(attachment) => attachment.read_only == read_only,
+            Found::Nothing => true,
+            Found::Begun | Found::Dead(_) => false,
+        };
+        if !is_fit {
+            if let Found::Whole(attachment) = &found {
+                self.check_used_here(attachment)?;
+            }
+            let place = Place {
+                layout: self.layout,
+                stash,
+            };
+            let detached = attach.detach(place).map_err(StageError::Attach)?;
+            if let Some(error) = detached.lost {
+                warn!(%error, "what an attempt before had attached could not be flushed");
+            }
+            found = Found::Nothing;
+        }
+        if found == Found::Nothing && self.is_exclusive() {
+            let patience = self.node.settings.patience.in_use;
+            let here = || Ok::<_, StageError>(find(stash)? != Found::Nothing);
+            self.image.wait_until_free(patience, here)?;
+            found = find(stash)?;
+        }
+        if let Found::Whole(attachment) = found {
+            attach
+                .resize(&attachment, None)
+                .map_err(StageError::Attach)?;
+            return Ok(attachment);
+        }
+        let options = &self.request.parameters.map_options;
+        let order = AttachOrder {
+            layout: self.layout,
+            cluster: &self.request.cluster,
+            credentials: &self.request.credentials,
+            options: options.for_mounter(stash.mounter),
+            stash,
+            read_only,
+        };
+        attach.attach(order).map_err(StageError::Attach)
+    }
+
+    /// Whether nobody else may have the image open.
+    fn is_exclusive(&self) -> bool {
+        !matches!(
+            self.request.capability.mode,
+            AccessMode::MultiNodeReaderOnly | AccessMode::MultiNodeMultiWriter
+        )
+    }
+
+    /// Refuses a device that is in use on this node for something else. Readers may share it.
+    fn check_used_here(&self, attachment: &Attachment) -> Result<(), StageError> {
+        if attachment.read_only {
+            return Ok(());
+        }
+        let table = self.node.host.mount_table();
+        let table = table.map_err(HostFailure::at("read", "the mount table"))?;
+        let uses = Uses::of(&table, &attachment.device, attachment.number);
+        let others = uses.besides(&self.layout.mount_point);
+        if others.is_empty() {
+            return Ok(());
+        }
+        Err(StageError::UsedHere {
+            image: self.image.spec.to_string(),
+            device: attachment.device.clone(),
+            places: others.to_string(),
+        })
+    }
+
+    /// Shows the device's node as a file.
+    fn bind(&self, attachment: &Attachment) -> Result<(), StageError> {
+        let (host, path): (_, &AbsolutePath) = (&self.node.host, &self.layout.mount_point);
+        host.ensure_file(path, 0o600)
+            .map_err(HostFailure::at("make", path))?;
+        let bind = BindMount {
+            source: &attachment.device,
+            target: path,
+            options: &MountOptions::default(),
+        };
+        let failed = HostFailure::at("bind the device to", path);
+        Ok(host.bind(&bind).map_err(failed)?)
+    }
+
+    /// Says in a refusal whether the StorageClass allows another way.
+    fn with_choice(&self, mut error: AttachError) -> StageError {
+        if let AttachError::FeaturesMissing { others_allowed, .. } = &mut error {
+            *others_allowed = self.request.parameters.try_other_mounters;
+        }
+        StageError::Attach(error)
+    }
+}

@@ -1,0 +1,299 @@
+//! Taking down everything that staging has made, however far it came.
+//!
+//! This is the whole of an unstage and the undo of a failed stage. Each step finds out for itself
+//! what is there, so it can be repeated after a crash or failure at any point:
+//!
+//! 1. unmount `<staging>/<volume id>`, but only if it shows this volume and nobody else uses it
+//! 2. remove that directory or file (never what is in it)
+//! 3. flush and detach the device, end the export process
+//! 4. remove the stash: as long as it exists, everything else can be found
+//!
+//! Neither Ceph nor secrets are needed.
+
+use std::borrow::Cow;
+
+use cuttle_host::{
+    AbsolutePath, DeviceNumber, EntryKind, Error as HostError, Host, Mount, MountTable,
+};
+use cuttle_model::{Class, Mounter};
+use tracing::info;
+
+use crate::attach::{Attach, AttachError, Attachment, Found, Place, by_mounter};
+use crate::host_failure::HostFailure;
+use crate::layout::{Layout, STASH};
+use crate::settings::NodeSettings;
+use crate::stash::Stash;
+use crate::stash_file::{StashError, StashFile};
+use crate::uses::Uses;
+use crate::verdict::{Verdict, explain_by_verdict};
+
+/// Why a staged volume could not be taken down, or not without loss.
+#[derive(Debug, thiserror::Error)]
+pub enum TakeDownError {
+    /// A call to the host failed.
+    #[error(transparent)]
+    Host(#[from] HostFailure),
+    /// The stash could not be read or removed.
+    #[error("the staging directory's record is unusable")]
+    Stash(#[source] StashError),
+    /// The image could not be detached.
+    #[error("could not detach the image")]
+    Attach(#[source] AttachError),
+    /// The volume is still published.
+    #[error("{device} is still in use: it is mounted on {places}")]
+    StillPublished {
+        /// The device.
+        device: AbsolutePath,
+        /// Where it is mounted.
+        places: String,
+    },
+    /// What is mounted on the volume's place is not the volume.
+    #[error("{path} shows {found}, which is not this volume")]
+    NotOurs {
+        /// The place.
+        path: AbsolutePath,
+        /// What is mounted there.
+        found: String,
+    },
+    /// Everything is down, but the last flush failed.
+    #[error("image {image} is detached, but its last flush failed: writes may be lost")]
+    Lost {
+        /// The image.
+        image: String,
+        /// The system's answer to the flush.
+        source: Box<HostError>,
+    },
+}
+
+impl TakeDownError {
+    pub(crate) fn verdict(&self) -> Verdict<'_> {
+        match self {
+            Self::Host(failure) => failure.verdict(),
+            Self::Stash(source) => Verdict::Of(source),
+            Self::Attach(source) => source.verdict(),
+            Self::StillPublished { .. } => Verdict::Own(1540, Class::Unmet),
+            Self::NotOurs { .. } => Verdict::Own(1541, Class::Unmet),
+            Self::Lost { .. } => Verdict::Own(1542, Class::Bug),
+        }
+    }
+
+    fn own_remedy(&self) -> Option<Cow<'static, str>> {
+        Some(match self {
+            Self::Host(failure) if failure.cause().is_busy() => {
+                "end the processes that use the volume (`fuser -m`), also those in other mount \
+                 namespaces, then repeat the request"
+                    .into()
+            }
+            Self::Host(_) | Self::Stash(_) | Self::Attach(_) => return None,
+            Self::StillPublished { .. } => {
+                "unpublish the volume there (or unmount it by hand), then repeat the request".into()
+            }
+            Self::NotOurs { .. } => {
+                "find out who mounted it (`findmnt`), unmount it by hand, then repeat the request"
+                    .into()
+            }
+            Self::Lost { .. } => {
+                "check the volume's data; whatever an application had synced before is safe. \
+                 Repeating the request succeeds"
+                    .into()
+            }
+        })
+    }
+}
+
+explain_by_verdict!(TakeDownError);
+
+/// What takes a staging directory down.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct TakeDown<'a> {
+    pub(crate) host: &'a Host,
+    pub(crate) settings: &'a NodeSettings,
+    pub(crate) layout: &'a Layout,
+}
+
+impl TakeDown<'_> {
+    /// Takes everything down. Succeeds when nothing is there.
+    pub(crate) fn run(self) -> Result<(), TakeDownError> {
+        let file = StashFile::of(self.host, self.layout);
+        let stash = file.read().map_err(TakeDownError::Stash)?;
+        let table = self.table()?;
+        let mount = table.at(&self.layout.mount_point);
+        let Some(stash) = stash else {
+            return self.without_stash(mount);
+        };
+        let attach = self.means(&stash)?;
+        let place = Place {
+            layout: self.layout,
+            stash: &stash,
+        };
+        if let (Some(mount), Some(attach)) = (mount, &attach) {
+            let found = attach.find(place).map_err(TakeDownError::Attach)?;
+            self.check_mount(&table, mount, &found)?;
+        }
+        self.remove_mount_point()?;
+        let detached = match &attach {
+            Some(attach) => attach.detach(place).map_err(TakeDownError::Attach)?,
+            None => crate::attach::Detached::default(),
+        };
+        file.remove().map_err(TakeDownError::Stash)?;
+        let image = stash.image.to_string();
+        info!(image, staging = %self.layout.root, "taken down");
+        match detached.lost {
+            Some(source) => Err(TakeDownError::Lost {
+                image,
+                source: Box::new(source),
+            }),
+            None => Ok(()),
+        }
+    }
+
+    /// Without a stash nothing of ours is attached: it is written first and removed last. An empty
+    /// directory or file may have been left by another driver.
+    fn without_stash(self, mount: Option<&Mount>) -> Result<(), TakeDownError> {
+        match mount {
+            Some(mount) => Err(self.not_ours(mount)),
+            None => self.remove_mount_point(),
+        }
+    }
+
+    /// How the image was attached; `None` when that is ceph-csi's alone and nothing of it is left.
+    fn means(&self, stash: &Stash) -> Result<Option<Box<dyn Attach + '_>>, TakeDownError> {
+        let foreign = |device: String, means| {
+            Err(TakeDownError::Attach(AttachError::Foreign {
+                device,
+                means,
+            }))
+        };
+        if stash.encrypted {
+            let mapper = format!("/dev/mapper/luks-rbd-{}", self.layout.volume);
+            if self.exists(&mapper)? {
+                return foreign(mapper, "LUKS");
+            }
+        }
+        if stash.mounter == Mounter::Nbd {
+            let device = stash.device.clone().unwrap_or_default();
+            let name = device.rsplit('/').next().unwrap_or_default();
+            if !name.is_empty() && self.exists(&format!("/sys/block/{name}/pid"))? {
+                return foreign(device, "rbd-nbd");
+            }
+            return Ok(None);
+        }
+        let attach = by_mounter(stash.mounter, self.host, self.settings);
+        attach.map(Some).map_err(TakeDownError::Attach)
+    }
+
+    fn exists(&self, path: &str) -> Result<bool, TakeDownError> {
+        let failed = || HostFailure::at("look at", path);
+        let absolute = AbsolutePath::new(path).map_err(|error| failed()(error.into()))?;
+        Ok(self.host.entry(&absolute).map_err(failed())?.is_some())
+    }
+
+    fn table(self) -> Result<MountTable, TakeDownError> {
+        let failed = HostFailure::at("read", "the mount table");
+        Ok(self.host.mount_table().map_err(failed)?)
+    }
+
+    /// Refuses to unmount what is not this volume, or what is published still.
+    fn check_mount(
+        self,
+        table: &MountTable,
+        mount: &Mount,
+        found: &Found,
+    ) -> Result<(), TakeDownError> {
+        let attachment = match found {
+            Found::Whole(attachment) | Found::Dead(Some(attachment)) => attachment,
+            Found::Nothing | Found::Begun | Found::Dead(None) => return Err(self.not_ours(mount)),
+        };
+        if !shows(self.host, mount, &self.layout.mount_point, attachment)? {
+            return Err(self.not_ours(mount));
+        }
+        let uses = Uses::of(table, &attachment.device, attachment.number);
+        let others = uses.besides(&self.layout.mount_point);
+        if others.is_empty() || self.is_shared(&others)? {
+            return Ok(());
+        }
+        Err(TakeDownError::StillPublished {
+            device: attachment.device.clone(),
+            places: others.to_string(),
+        })
+    }
+
+    /// Whether one of the other uses is another staging directory of the same image. Then the
+    /// device stays for it, and where the volume is published from cannot be told.
+    fn is_shared(self, others: &Uses) -> Result<bool, TakeDownError> {
+        for place in others.iter() {
+            if let Some(directory) = place.parent() {
+                let stash = directory.join(STASH);
+                if self.exists(&stash.to_string_lossy())? {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    fn not_ours(self, mount: &Mount) -> TakeDownError {
+        TakeDownError::NotOurs {
+            path: self.layout.mount_point.clone(),
+            found: described(mount),
+        }
+    }
+
+    /// Unmounts the volume and removes the empty directory or file below.
+    fn remove_mount_point(self) -> Result<(), TakeDownError> {
+        let path = &self.layout.mount_point;
+        self.host
+            .unmount(path)
+            .map_err(HostFailure::at("unmount", path))?;
+        let entry = self
+            .host
+            .entry(path)
+            .map_err(HostFailure::at("look at", path))?;
+        let Some(entry) = entry else {
+            return Ok(());
+        };
+        let removed = match entry.kind {
+            EntryKind::Directory => self.host.remove_directory(path),
+            EntryKind::File => self.host.remove_file(path),
+            EntryKind::Link | EntryKind::BlockDevice(_) | EntryKind::Other => {
+                return Err(TakeDownError::NotOurs {
+                    path: path.clone(),
+                    found: entry.kind.words().to_owned(),
+                });
+            }
+        };
+        removed.map_err(HostFailure::at("remove", path))?;
+        Ok(())
+    }
+}
+
+/// Whether a mount shows the attached device: its filesystem, or its node.
+pub(crate) fn shows(
+    host: &Host,
+    mount: &Mount,
+    path: &AbsolutePath,
+    attachment: &Attachment,
+) -> Result<bool, TakeDownError> {
+    if mount.device == attachment.number {
+        return Ok(true);
+    }
+    Ok(bound_device(host, path)? == Some(attachment.number))
+}
+
+/// The device whose node is bound over `path`, if one is.
+pub(crate) fn bound_device(
+    host: &Host,
+    path: &AbsolutePath,
+) -> Result<Option<DeviceNumber>, TakeDownError> {
+    let entry = host.entry(path).map_err(HostFailure::at("look at", path))?;
+    Ok(entry.and_then(|entry| match entry.kind {
+        EntryKind::BlockDevice(number) => Some(number),
+        EntryKind::Directory | EntryKind::File | EntryKind::Link | EntryKind::Other => None,
+    }))
+}
+
+/// A mount in words.
+pub(crate) fn described(mount: &Mount) -> String {
+    let source = mount.source.to_string_lossy();
+    format!("a {} filesystem of {source}", mount.fs_type)
+}

@@ -1,0 +1,85 @@
+//! NodeUnpublishVolume: take down what a publish has made.
+
+use std::borrow::Cow;
+
+use cuttle_host::{AbsolutePath, EntryKind};
+use tracing::info;
+
+use crate::host_failure::HostFailure;
+use crate::node::RbdNode;
+use crate::place::PlaceError;
+use crate::request::UnpublishVolume;
+use crate::verdict::{Verdict, explain_by_verdict};
+
+/// Why a volume could not be unpublished.
+#[derive(Debug, thiserror::Error)]
+pub enum UnpublishError {
+    /// The target cannot be used.
+    #[error("the target cannot be used")]
+    Place(#[source] PlaceError),
+    /// A call to the host failed.
+    #[error(transparent)]
+    Host(#[from] HostFailure),
+}
+
+impl UnpublishError {
+    fn verdict(&self) -> Verdict<'_> {
+        match self {
+            Self::Place(source) => Verdict::Of(source),
+            Self::Host(failure) => failure.verdict(),
+        }
+    }
+
+    fn own_remedy(&self) -> Option<Cow<'static, str>> {
+        match self {
+            Self::Host(failure) if failure.cause().is_busy() => Some(
+                "end the processes that use the volume (`fuser -m`), then repeat the request"
+                    .into(),
+            ),
+            Self::Host(_) | Self::Place(_) => None,
+        }
+    }
+}
+
+explain_by_verdict!(UnpublishError);
+
+impl RbdNode {
+    /// Unpublishes a volume: unmounts the target and removes the empty directory or file below.
+    /// What is in a directory is never removed.
+    ///
+    /// # Idempotency
+    /// A target that does not exist is a success.
+    ///
+    /// # Errors
+    /// [`UnpublishError`].
+    pub fn unpublish(&self, request: &UnpublishVolume) -> Result<(), UnpublishError> {
+        let path = AbsolutePath::try_from(request.target_path.as_path());
+        let path = path.map_err(|error| UnpublishError::Place(PlaceError::Path(error)))?;
+        let Some(target) = self.real_path(&path).map_err(UnpublishError::Place)? else {
+            return Ok(());
+        };
+        let unmounted = self.host.unmount(&target);
+        let unmounted = unmounted.map_err(HostFailure::at("unmount", &target))?;
+        let entry = self
+            .host
+            .entry(&target)
+            .map_err(HostFailure::at("look at", &target))?;
+        let Some(entry) = entry else {
+            return Ok(());
+        };
+        let removed = match entry.kind {
+            EntryKind::Directory => self.host.remove_directory(&target),
+            EntryKind::File => self.host.remove_file(&target),
+            EntryKind::Link | EntryKind::BlockDevice(_) | EntryKind::Other => {
+                return Err(UnpublishError::Place(PlaceError::WrongKind {
+                    path: target,
+                    found: entry.kind.words(),
+                    expected: "a directory or a regular file",
+                }));
+            }
+        };
+        removed.map_err(HostFailure::at("remove", &target))?;
+        info!(volume = %request.id, %target, taken = unmounted.taken, "unpublished");
+        Ok(())
+    }
+}
