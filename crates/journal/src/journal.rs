@@ -13,7 +13,7 @@
 
 use std::collections::BTreeMap;
 
-use ceph::{Io, WriteOp};
+use ceph::{Io, StartedWrite, WriteOp};
 use cuttle_model::{CoName, ImageId, InstanceId, ObjectUuid, PoolId};
 
 use crate::entry::DirectoryEntry;
@@ -213,8 +213,8 @@ impl Journal {
     /// Records the image's id: from now on the volume counts as made. One write; idempotent.
     ///
     /// # Errors
-    /// [`JournalError::Ceph`]; [`JournalError::RecordVanished`] when the record is gone or is no
-    /// longer that of `name`.
+    /// [`JournalError::Ceph`]; [`JournalError::RecordVanished`] when the record is gone, is no
+    /// longer that of `name`, or is being undone.
     pub fn commit(
         &self,
         name: &CoName,
@@ -232,6 +232,7 @@ impl Journal {
         let write = WriteOp::new()
             .assert_exists()
             .compare_omap(key::CO_NAME, Some(name.as_str().as_bytes()))
+            .compare_omap(key::UNDOING, None)
             .set_omap(&[(key::IMAGE_ID, image.as_str().as_bytes())]);
         (layout::record_object(uuid), write)
     }
@@ -246,22 +247,22 @@ impl Journal {
         }
     }
 
-    /// Takes a commit back, so that a crash while the volume is undone leaves nothing that looks
-    /// finished. Does nothing when another image is recorded or none.
+    /// Marks an uncommitted record as being undone, so that no other creator commits it any more:
+    /// `false` when one has done so already. One write; idempotent.
+    ///
+    /// The record's object is made if there is none, so that it cannot be written either.
     ///
     /// # Errors
     /// [`JournalError::Ceph`].
-    pub fn uncommit(&self, uuid: &ObjectUuid, image: &ImageId) -> Result<(), JournalError> {
+    pub fn begin_undo(&self, uuid: &ObjectUuid) -> Result<bool, JournalError> {
         let write = WriteOp::new()
-            .compare_omap(key::IMAGE_ID, Some(image.as_str().as_bytes()))
-            .remove_omap_keys(&[key::IMAGE_ID]);
+            .create()
+            .compare_omap(key::IMAGE_ID, None)
+            .set_omap(&[(key::UNDOING, "yes")]);
         match self.records.write(&layout::record_object(uuid), &write) {
-            Ok(()) => Ok(()),
-            Err(error) if error.is_absent() || error.is_guard_failed() => Ok(()),
-            Err(error) => Err(JournalError::ceph(
-                format!("take back the record {uuid}"),
-                error,
-            )),
+            Ok(()) => Ok(true),
+            Err(error) if error.is_guard_failed() => Ok(false),
+            Err(error) => Err(JournalError::ceph(format!("mark the record {uuid}"), error)),
         }
     }
 
@@ -270,40 +271,34 @@ impl Journal {
     /// # Errors
     /// [`JournalError::Ceph`].
     pub fn forget_name(&self, name: &CoName, uuid: &ObjectUuid) -> Result<(), JournalError> {
-        let (object, write) = self.forget_write(name, uuid);
-        match self.directory.write(&object, &write) {
-            Ok(()) => Ok(()),
-            Err(error) => self.finish_forgetting(name, uuid, error),
-        }
+        self.start_forget_name(name, uuid)?.wait()
     }
 
-    /// Object and write of [`Journal::forget_name`], for callers that send it along with others.
-    #[must_use]
-    pub fn forget_write(&self, name: &CoName, uuid: &ObjectUuid) -> (String, WriteOp) {
-        let write = forget(&layout::directory_key(name), &self.entry(uuid).encode());
-        (self.directory_object.clone(), write)
-    }
-
-    /// Goes on from a failed [`Journal::forget_write`]: when only the guard did not hold, the name
-    /// is free, belongs to another volume, or its value has the other form.
+    /// Begins [`Journal::forget_name`], so that something else can be done meanwhile.
     ///
     /// # Errors
-    /// [`JournalError::Ceph`].
-    pub fn finish_forgetting(
-        &self,
-        name: &CoName,
-        uuid: &ObjectUuid,
-        error: ceph::Error,
-    ) -> Result<(), JournalError> {
-        if error.is_absent() {
-            return Ok(());
+    /// [`JournalError::Ceph`] when it could not be sent.
+    pub fn start_forget_name<'j>(
+        &'j self,
+        name: &'j CoName,
+        uuid: &'j ObjectUuid,
+    ) -> Result<ForgettingName<'j>, JournalError> {
+        let key = layout::directory_key(name);
+        let write = forget(&key, &self.entry(uuid).encode());
+        match self.directory.start_write(&self.directory_object, &write) {
+            Ok(write) => Ok(ForgettingName {
+                journal: self,
+                name,
+                uuid,
+                write,
+            }),
+            Err(error) => Err(not_freed(name, error)),
         }
-        if !error.is_guard_failed() {
-            return Err(JournalError::ceph(
-                format!("free the name \"{name}\""),
-                error,
-            ));
-        }
+    }
+
+    /// Goes on when the name did not have the value this journal writes: it is free, belongs to
+    /// another volume, or has the other form of this one's.
+    fn forget_other_form(&self, name: &CoName, uuid: &ObjectUuid) -> Result<(), JournalError> {
         let key = layout::directory_key(name);
         let Some(value) = self.directory_value(&key)? else {
             return Ok(());
@@ -311,17 +306,12 @@ impl Journal {
         if DirectoryEntry::decode(&value).is_none_or(|entry| entry.uuid != *uuid) {
             return Ok(());
         }
-        match self
-            .directory
-            .write(&self.directory_object, forget(&key, &value))
-        {
+        let write = forget(&key, &value);
+        match self.directory.write(&self.directory_object, &write) {
             Ok(()) => Ok(()),
             // Changed since it was read: whoever changed it has the name now.
             Err(error) if error.is_guard_failed() || error.is_absent() => Ok(()),
-            Err(error) => Err(JournalError::ceph(
-                format!("free the name \"{name}\""),
-                error,
-            )),
+            Err(error) => Err(not_freed(name, error)),
         }
     }
 
@@ -406,6 +396,37 @@ impl Journal {
             Err(error) => Err(JournalError::ceph(format!("look up {key}"), error)),
         }
     }
+}
+
+/// A name on its way out, begun by [`Journal::start_forget_name`].
+#[derive(Debug)]
+#[must_use = "the outcome comes from `wait`"]
+pub struct ForgettingName<'j> {
+    journal: &'j Journal,
+    name: &'j CoName,
+    uuid: &'j ObjectUuid,
+    write: StartedWrite,
+}
+
+impl ForgettingName<'_> {
+    /// Waits for the end.
+    ///
+    /// # Errors
+    /// [`JournalError::Ceph`].
+    pub fn wait(self) -> Result<(), JournalError> {
+        match self.write.wait() {
+            Ok(()) => Ok(()),
+            Err(error) if error.is_absent() => Ok(()),
+            Err(error) if error.is_guard_failed() => {
+                self.journal.forget_other_form(self.name, self.uuid)
+            }
+            Err(error) => Err(not_freed(self.name, error)),
+        }
+    }
+}
+
+fn not_freed(name: &CoName, error: ceph::Error) -> JournalError {
+    JournalError::ceph(format!("free the name \"{name}\""), error)
 }
 
 /// Removes a directory key, provided it still has this value.

@@ -22,6 +22,6 @@ mod record;
 
 pub use entry::DirectoryEntry;
 pub use error::JournalError;
-pub use journal::{DirectoryPage, Journal, Reserved};
+pub use journal::{DirectoryPage, ForgettingName, Journal, Reserved};
 pub use locate::{LocateError, Located, follow, locate};
 pub use record::{RecordError, VolumeRecord};

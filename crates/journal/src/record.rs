@@ -29,6 +29,8 @@ pub struct VolumeRecord {
     pub encryption_type: Option<String>,
     /// The handle of the volume's group.
     pub group_id: Option<String>,
+    /// Whether the volume's creation is being undone.
+    pub is_undoing: bool,
 }
 
 /// A value of a record that cannot be understood.
@@ -43,7 +45,7 @@ pub struct RecordError {
 
 impl VolumeRecord {
     /// Every key a record may have.
-    pub const KEYS: [&str; 8] = [
+    pub const KEYS: [&str; 9] = [
         key::CO_NAME,
         key::IMAGE_NAME,
         key::IMAGE_ID,
@@ -52,6 +54,7 @@ impl VolumeRecord {
         key::KMS_ID,
         key::ENCRYPTION_TYPE,
         key::GROUP_ID,
+        key::UNDOING,
     ];
 
     /// The record of a volume that is about to be made in the directory's own pool.
@@ -66,6 +69,7 @@ impl VolumeRecord {
             kms_id: None,
             encryption_type: None,
             group_id: None,
+            is_undoing: false,
         }
     }
 
@@ -90,6 +94,7 @@ impl VolumeRecord {
             (key::KMS_ID, self.kms_id.clone()),
             (key::ENCRYPTION_TYPE, self.encryption_type.clone()),
             (key::GROUP_ID, self.group_id.clone()),
+            (key::UNDOING, self.is_undoing.then(|| "yes".to_owned())),
         ];
         texts
             .into_iter()
@@ -134,6 +139,7 @@ impl VolumeRecord {
             kms_id: text(key::KMS_ID)?,
             encryption_type: text(key::ENCRYPTION_TYPE)?,
             group_id: text(key::GROUP_ID)?,
+            is_undoing: text(key::UNDOING)?.is_some(),
         })
     }
 }

@@ -1,0 +1,202 @@
+//! Making a volume.
+//!
+//! ```text
+//!                 name free                       record and image made
+//!  reserve ─────────────────▶ record ‖ image ──────────────────────────▶ commit ‖ metadata ▶ done
+//!     │ name taken                 │ either is there already                 ▲
+//!     ▼                            ▼                                         │
+//!  take up ── whole volume, fitting ──────────────────────────────────────────────────────▶ done
+//!     │    ── whole volume, not fitting ─────────────────────────────────────────▶ Incompatible
+//!     ├────── image whole, not committed ────────────────────────────────────┤
+//!     ├────── record or image missing or torn: made anew, same UUID ─────────┘
+//!     └────── committed image gone: name freed, from the start
+//! ```
+//!
+//! Four round trips follow one another besides librbd's own: reserving, the image's id, commit, and
+//! nothing else; the record travels while the image is made. A failure that is certain is undone;
+//! one that may still take effect (ETIMEDOUT) is left for the repeated request to take up.
+
+mod error;
+mod existing;
+mod make;
+mod undo;
+
+use std::collections::BTreeMap;
+
+use ceph::{Cluster, Io};
+use cuttle_journal::{Journal, Reserved};
+use cuttle_model::parameters::Parsed;
+use cuttle_model::{
+    ByteSize, CapacityRange, ClusterSettings, ClusterTable, CoName, ComposedHandle, Credentials,
+    ObjectUuid, VolumeCapability, round_for_image,
+};
+
+pub use error::CreateError;
+pub(crate) use existing::find_by_uuid;
+
+use crate::capability::refusal_of_empty;
+use crate::controller::{RbdController, open_pool};
+use crate::reach::{NamedBy, ReachError};
+
+/// How often a creation begins again when others delete or make the same volume meanwhile.
+const ATTEMPTS: u32 = 16;
+
+/// A request for a new, empty volume.
+#[derive(Debug, Clone)]
+pub struct CreateVolume {
+    /// The name by which the orchestrator knows the request.
+    pub name: CoName,
+    /// The allowed sizes.
+    pub range: CapacityRange,
+    /// How the volume will be used.
+    pub capabilities: Vec<VolumeCapability>,
+    /// The checked parameters of the StorageClass.
+    pub parsed: Parsed,
+    /// The Ceph user.
+    pub credentials: Credentials,
+}
+
+/// A volume that exists and fits the request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Created {
+    /// Its handle.
+    pub handle: ComposedHandle,
+    /// Its size.
+    pub size: ByteSize,
+    /// What the PersistentVolume is to remember.
+    pub context: BTreeMap<String, String>,
+}
+
+/// One creation under way.
+pub(crate) struct Creation<'r> {
+    controller: &'r RbdController,
+    request: &'r CreateVolume,
+    settings: &'r ClusterSettings,
+    cluster: &'r Cluster,
+    io: Io,
+    journal: Journal,
+    /// The size of a new image.
+    size: ByteSize,
+    /// The metadata of the image, empty when none is to be set.
+    metadata: Vec<(String, String)>,
+}
+
+/// How one attempt ended.
+enum Attempt {
+    /// With a volume.
+    Done(Created),
+    /// With the name free again, or with a state that has changed: look again.
+    Again,
+}
+
+impl RbdController {
+    /// Makes the volume, or finds it made.
+    ///
+    /// # Guarantees
+    /// Of all requests with one name, in any process, one volume comes.
+    ///
+    /// # Errors
+    /// [`CreateError`]. What is left behind: nothing, or what the repeated request completes.
+    ///
+    /// # Blocking
+    /// Some dozen round trips; each bounded by the connection's time-outs.
+    ///
+    /// # Idempotency
+    /// Idempotent, also after a crash at any point.
+    pub fn create(
+        &self,
+        table: &ClusterTable,
+        request: &CreateVolume,
+    ) -> Result<Created, CreateError> {
+        for capability in &request.capabilities {
+            if let Some(refusal) = refusal_of_empty(capability) {
+                return Err(CreateError::Capability { refusal });
+            }
+        }
+        let size = round_for_image(request.range.required, request.range.limit)?;
+        let largest = request.parsed.parameters.largest_image();
+        if size > largest {
+            return Err(CreateError::TooLarge { size, largest });
+        }
+        let parameters = &request.parsed.parameters;
+        let (settings, cluster) = self.connect(
+            table,
+            &parameters.cluster,
+            NamedBy::Parameter,
+            &request.credentials,
+        )?;
+        let io = open_pool(&settings, &cluster, &parameters.pool)?;
+        let creation = Creation {
+            controller: self,
+            request,
+            settings: &settings,
+            cluster: &cluster,
+            journal: Journal::new(io.clone(), &self.settings.instance),
+            io,
+            size,
+            metadata: self.metadata_of(&request.parsed),
+        };
+        creation.check_pools()?;
+        creation.run()
+    }
+
+    /// The metadata for the image of a new volume.
+    fn metadata_of(&self, parsed: &Parsed) -> Vec<(String, String)> {
+        if !self.settings.set_metadata {
+            return Vec::new();
+        }
+        let facts = parsed.metadata.entries();
+        let mut metadata: Vec<(String, String)> = facts
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .collect();
+        if let Some(name) = &self.settings.cluster_name {
+            metadata.push((CLUSTER_NAME_KEY.to_owned(), name.clone()));
+        }
+        metadata
+    }
+}
+
+/// The metadata key for the name of the Kubernetes cluster.
+const CLUSTER_NAME_KEY: &str = "csi.ceph.com/cluster/name";
+
+impl Creation<'_> {
+    /// Whether images can be made in the pools. Costs nothing once it is known.
+    fn check_pools(&self) -> Result<(), CreateError> {
+        let ready = self.io.pool_is_initialised();
+        let ready = ready.map_err(|error| self.refused("look at the pool", error))?;
+        if !ready {
+            let pool = self.io.pool_name().to_owned();
+            return Err(ReachError::NotInitialised { pool }.into());
+        }
+        if let Some(data_pool) = &self.request.parsed.parameters.data_pool {
+            let id = self.cluster.pool_id(data_pool);
+            let id = id.map_err(|error| self.refused("look for the data pool", error))?;
+            if id.is_none() {
+                return Err(ReachError::PoolMissing {
+                    cluster: self.settings.id.clone(),
+                    pool: data_pool.clone(),
+                }
+                .into());
+            }
+        }
+        Ok(())
+    }
+
+    fn run(&self) -> Result<Created, CreateError> {
+        for _attempt in 0..ATTEMPTS {
+            let offered = ObjectUuid::random();
+            let reserved = self.journal.reserve(&self.request.name, &offered);
+            let attempt = match reserved.map_err(|error| self.journal_failed(error))? {
+                Reserved::New => self.make_new(&offered)?,
+                Reserved::Taken(entry) => self.take_up(&entry)?,
+            };
+            match attempt {
+                Attempt::Done(created) => return Ok(created),
+                Attempt::Again => {}
+            }
+        }
+        Err(CreateError::Contended {
+            name: self.request.name.clone(),
+        })
+    }
+}

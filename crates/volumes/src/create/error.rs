@@ -1,0 +1,219 @@
+//! What can go wrong with making a volume.
+
+use std::borrow::Cow;
+
+use cuttle_journal::{JournalError, LocateError};
+use cuttle_model::{
+    ByteSize, Class, CoName, Code, Explain, ImageId, ImageName, Left, SizeError, chain,
+};
+
+use crate::capability::Refusal;
+use crate::reach::{ReachError, class_of};
+
+/// Why a volume was not made.
+#[derive(Debug, thiserror::Error)]
+pub enum CreateError {
+    /// The cluster or pool cannot be worked in.
+    #[error(transparent)]
+    Reach(#[from] ReachError),
+    /// No size fits the request.
+    #[error(transparent)]
+    Size(#[from] SizeError),
+    /// The size is beyond what the features and object size of the StorageClass allow.
+    #[error("an image of {size} is beyond the largest its object map can describe ({largest})")]
+    TooLarge {
+        /// The size.
+        size: ByteSize,
+        /// The largest.
+        largest: ByteSize,
+    },
+    /// The volume could not be used as requested.
+    #[error("{refusal}")]
+    Capability {
+        /// Why not.
+        refusal: Refusal,
+    },
+    /// The journal failed.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The existing volume could not be looked at.
+    #[error(transparent)]
+    Locate(#[from] LocateError),
+    /// A volume of this name exists, and differs from the one requested.
+    #[error("volume \"{name}\" exists with {property} {existing}, requested is {requested}")]
+    Incompatible {
+        /// The name.
+        name: CoName,
+        /// What differs.
+        property: &'static str,
+        /// What the volume has.
+        existing: String,
+        /// What the request wants.
+        requested: String,
+    },
+    /// librbd did not make the image.
+    #[error("could not make image {image} of {size}")]
+    Image {
+        /// The image.
+        image: ImageName,
+        /// Its size.
+        size: ByteSize,
+        /// Ceph's answer.
+        #[source]
+        source: ceph::Error,
+    },
+    /// The image of an existing volume has lost its header.
+    #[error("image {image} (id {id}) of the existing volume \"{name}\" has no header")]
+    HeaderMissing {
+        /// The volume.
+        name: CoName,
+        /// The image.
+        image: ImageName,
+        /// Its id.
+        id: ImageId,
+    },
+    /// The volume is made, but could not be labelled.
+    #[error("could not set the metadata of image {image} of volume \"{name}\"")]
+    Unlabelled {
+        /// The volume.
+        name: CoName,
+        /// The image.
+        image: ImageName,
+        /// Ceph's answer.
+        #[source]
+        source: ceph::Error,
+    },
+    /// Others kept making and deleting the same volume.
+    #[error("volume \"{name}\" is being made and deleted by others at the same time")]
+    Contended {
+        /// The name.
+        name: CoName,
+    },
+    /// Making failed, and what had been begun is gone again.
+    #[error("volume \"{name}\" was not made, and nothing of it is left")]
+    Undone {
+        /// The name.
+        name: CoName,
+        /// What failed.
+        #[source]
+        cause: Box<Self>,
+    },
+    /// Making failed, and so did undoing it.
+    #[error("volume \"{name}\" was not made, and undoing it failed as well ({})", chain(.undoing.as_ref()))]
+    NotUndone {
+        /// The name.
+        name: CoName,
+        /// What failed first.
+        #[source]
+        cause: Box<Self>,
+        /// What failed while it was undone.
+        undoing: Box<Self>,
+    },
+}
+
+impl CreateError {
+    /// Whether what failed may still take effect, so that undoing it now would be premature.
+    pub(super) fn may_still_happen(&self) -> bool {
+        match self {
+            Self::Reach(error) => error.left() == Left::MaybeRunning,
+            Self::Journal(error) => error.left() == Left::MaybeRunning,
+            Self::Locate(error) => error.as_ceph().is_some_and(ceph::Error::is_timeout),
+            Self::Image { source, .. } => source.left() == Left::MaybeRunning,
+            Self::Size(_)
+            | Self::TooLarge { .. }
+            | Self::Capability { .. }
+            | Self::Incompatible { .. }
+            | Self::HeaderMissing { .. }
+            | Self::Contended { .. }
+            | Self::Unlabelled { .. }
+            | Self::Undone { .. }
+            | Self::NotUndone { .. } => false,
+        }
+    }
+}
+
+impl Explain for CreateError {
+    fn code(&self) -> Code {
+        match self {
+            Self::Reach(error) => error.code(),
+            Self::Size(error) => error.code(),
+            Self::Journal(error) => error.code(),
+            Self::Locate(error) => error.code(),
+            Self::Undone { cause, .. } | Self::NotUndone { cause, .. } => cause.code(),
+            Self::TooLarge { .. } => Code::new(1411),
+            Self::Capability { .. } => Code::new(1412),
+            Self::Incompatible { .. } => Code::new(1413),
+            Self::Image { .. } => Code::new(1414),
+            Self::HeaderMissing { .. } => Code::new(1415),
+            Self::Contended { .. } => Code::new(1416),
+            Self::Unlabelled { .. } => Code::new(1417),
+        }
+    }
+
+    fn class(&self) -> Class {
+        match self {
+            Self::Reach(error) => error.class(),
+            Self::Size(error) => error.class(),
+            Self::Journal(error) => error.class(),
+            Self::Locate(error) => error.class(),
+            Self::Undone { cause, .. } | Self::NotUndone { cause, .. } => cause.class(),
+            Self::TooLarge { .. } => Class::OutOfRange,
+            Self::Capability { .. } => Class::Invalid,
+            Self::Incompatible { .. } => Class::Exists,
+            // librbd refuses features, striping and object size with EINVAL: the StorageClass's.
+            Self::Image { source, .. } if source.class() == Class::Invalid => Class::Invalid,
+            Self::Image { source, .. } | Self::Unlabelled { source, .. } => class_of(source),
+            Self::HeaderMissing { .. } => Class::Unmet,
+            Self::Contended { .. } => Class::Busy,
+        }
+    }
+
+    fn left(&self) -> Left {
+        match self {
+            Self::Reach(error) => error.left(),
+            Self::Journal(error) => error.left(),
+            Self::Locate(error) => error.left(),
+            Self::Image { source, .. } => source.left(),
+            Self::Contended { .. } | Self::NotUndone { .. } | Self::Unlabelled { .. } => {
+                Left::MaybeRunning
+            }
+            Self::Undone { .. } => Left::Undone,
+            Self::Size(_)
+            | Self::TooLarge { .. }
+            | Self::Capability { .. }
+            | Self::Incompatible { .. }
+            | Self::HeaderMissing { .. } => Left::Nothing,
+        }
+    }
+
+    fn remedy(&self) -> Option<Cow<'static, str>> {
+        let text = match self {
+            Self::Reach(error) => return error.remedy(),
+            Self::Size(error) => return error.remedy(),
+            Self::Journal(error) => return error.remedy(),
+            Self::Locate(error) => return error.remedy(),
+            Self::Undone { cause, .. } | Self::NotUndone { cause, .. } => return cause.remedy(),
+            Self::TooLarge { largest, .. } => format!(
+                "request at most {largest}, or set a larger objectSize or imageFeatures without \
+                 object-map in the StorageClass"
+            ),
+            Self::Capability { .. } => "change accessModes or volumeMode of the claim".to_owned(),
+            Self::Incompatible { name, .. } => {
+                format!("use another name, or delete the volume \"{name}\" first")
+            }
+            Self::Image { source, .. } if source.class() == Class::Invalid => {
+                "check imageFeatures, stripeUnit, stripeCount and objectSize of the StorageClass"
+                    .to_owned()
+            }
+            Self::Image { source, .. } | Self::Unlabelled { source, .. } => {
+                return source.remedy();
+            }
+            Self::HeaderMissing { image, id, .. } => format!(
+                "data may be recoverable, so nothing was touched: look at `rbd info {image}` and \
+                 the object rbd_header.{id}"
+            ),
+            Self::Contended { .. } => "the repeated request settles it".to_owned(),
+        };
+        Some(Cow::Owned(text))
+    }
+}

@@ -1,0 +1,374 @@
+//! Removing a volume.
+//!
+//! ```text
+//!  handle ▶ record ‖ image id ▶ watched? ▶ trash ▶ manager's task ‖ name ▶ record
+//! ```
+//!
+//! The record goes last: as long as it is there, a repeated delete finds everything else by it. A
+//! record that is missing while a name or an image still speaks of it is what an interrupted
+//! create, or an interrupted delete of ceph-csi, leaves; both are finished here.
+
+use std::borrow::Cow;
+
+use ceph::{Cluster, Io};
+use cuttle_journal::{Journal, JournalError, LocateError, Located, locate};
+use cuttle_model::{
+    Class, ClusterSettings, ClusterTable, CoName, Code, ComposedHandle, Credentials, Explain,
+    ImageId, ImageName, Left, MigratedHandle, ObjectUuid, RadosNamespace, VolumeHandle,
+};
+use tracing::info;
+
+use crate::controller::RbdController;
+use crate::create::find_by_uuid;
+use crate::in_use::watchers;
+use crate::reach::{NamedBy, ReachError, class_of};
+use crate::remains;
+
+/// A request to remove a volume.
+#[derive(Debug, Clone)]
+pub struct DeleteVolume {
+    /// The volume.
+    pub handle: VolumeHandle,
+    /// The Ceph user.
+    pub credentials: Credentials,
+}
+
+/// What there was to remove.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deleted {
+    /// Something, and it is gone now; the manager may still be freeing the image's space.
+    Removed,
+    /// Nothing, by the cluster's own word.
+    NothingThere,
+}
+
+/// Why a volume was not removed.
+#[derive(Debug, thiserror::Error)]
+pub enum DeleteError {
+    /// The cluster cannot be worked in.
+    #[error(transparent)]
+    Reach(#[from] ReachError),
+    /// The record could not be looked up.
+    #[error(transparent)]
+    Locate(#[from] LocateError),
+    /// The journal failed.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// Clients have the image open.
+    #[error("image {image} is in use by {}", .watchers.join(", "))]
+    InUse {
+        /// The image.
+        image: ImageName,
+        /// Their addresses.
+        watchers: Vec<String>,
+    },
+    /// The image holds what must go first, or is being migrated.
+    #[error("image {image} cannot be moved to the trash")]
+    Held {
+        /// The image.
+        image: ImageName,
+        /// Ceph's answer.
+        #[source]
+        source: ceph::Error,
+    },
+    /// The image could not be removed.
+    #[error("could not remove image {image}")]
+    Image {
+        /// The image.
+        image: ImageName,
+        /// Ceph's answer.
+        #[source]
+        source: ceph::Error,
+    },
+}
+
+impl Explain for DeleteError {
+    fn code(&self) -> Code {
+        match self {
+            Self::Reach(error) => error.code(),
+            Self::Locate(error) => error.code(),
+            Self::Journal(error) => error.code(),
+            Self::InUse { .. } => Code::new(1421),
+            Self::Held { .. } => Code::new(1422),
+            Self::Image { .. } => Code::new(1423),
+        }
+    }
+
+    fn class(&self) -> Class {
+        match self {
+            Self::Reach(error) => error.class(),
+            Self::Locate(error) => error.class(),
+            Self::Journal(error) => error.class(),
+            Self::InUse { .. } | Self::Held { .. } => Class::Unmet,
+            Self::Image { source, .. } => class_of(source),
+        }
+    }
+
+    fn left(&self) -> Left {
+        match self {
+            Self::Reach(error) => error.left(),
+            Self::Locate(error) => error.left(),
+            // Whatever failed, the volume is still known by its handle and half of it may be gone.
+            Self::Journal(_) | Self::Image { .. } => Left::MaybeRunning,
+            Self::InUse { .. } | Self::Held { .. } => Left::Nothing,
+        }
+    }
+
+    fn remedy(&self) -> Option<Cow<'static, str>> {
+        let text = match self {
+            Self::Reach(error) => return error.remedy(),
+            Self::Locate(error) => return error.remedy(),
+            Self::Journal(error) => return error.remedy(),
+            Self::InUse { .. } => {
+                "unmount the volume on these nodes; a node that died without unmounting lets go \
+                 after 30 s, or when its address is fenced with `ceph osd blocklist add ADDRESS`"
+                    .to_owned()
+            }
+            Self::Held { image, .. } => format!(
+                "look at `rbd status {image}` and `rbd info {image}`; a client that holds the \
+                 exclusive lock, or a migration, must end first"
+            ),
+            Self::Image { source, .. } => return source.remedy(),
+        };
+        Some(Cow::Owned(text))
+    }
+}
+
+/// One deletion under way.
+struct Deletion<'r> {
+    credentials: &'r Credentials,
+    io: Io,
+}
+
+/// What a deletion has to remove.
+struct Target {
+    name: Option<CoName>,
+    image: ImageName,
+    /// The id of the image that has the name now.
+    present: Option<ImageId>,
+    /// The id that the record names.
+    committed: Option<ImageId>,
+}
+
+impl RbdController {
+    /// Removes the volume: image, journal entries and all.
+    ///
+    /// A volume whose pool is gone, by the cluster's newest map, counts as removed: there is
+    /// nothing left that could be. One in a cluster that does not answer, or is not configured,
+    /// does not.
+    ///
+    /// # Errors
+    /// [`DeleteError`].
+    ///
+    /// # Blocking
+    /// Some two dozen round trips, most of them librbd's; each bounded by the connection's
+    /// time-outs.
+    ///
+    /// # Idempotency
+    /// Idempotent, also after a crash at any point.
+    pub fn delete(
+        &self,
+        table: &ClusterTable,
+        request: &DeleteVolume,
+    ) -> Result<Deleted, DeleteError> {
+        let id = request.handle.cluster();
+        let (settings, cluster) = self.connect(table, id, NamedBy::Handle, &request.credentials)?;
+        match &request.handle {
+            VolumeHandle::Composed(handle) => {
+                self.delete_composed(request, &settings, &cluster, handle)
+            }
+            VolumeHandle::Migrated(handle) => delete_migrated(request, &cluster, handle),
+        }
+    }
+
+    fn delete_composed(
+        &self,
+        request: &DeleteVolume,
+        settings: &ClusterSettings,
+        cluster: &Cluster,
+        handle: &ComposedHandle,
+    ) -> Result<Deleted, DeleteError> {
+        let found = match locate(cluster, settings, handle) {
+            Ok(found) => found,
+            Err(LocateError::PoolGone { pool, .. }) => {
+                info!(volume.handle = %handle, %pool, "the volume's pool is gone, and the volume with it");
+                return Ok(Deleted::NothingThere);
+            }
+            Err(error) => return Err(locating(&request.credentials, settings, error)),
+        };
+        let deletion = Deletion {
+            credentials: &request.credentials,
+            io: found.io.clone(),
+        };
+        let journal = match found.journal(settings, &self.settings.instance) {
+            Ok(journal) => journal,
+            // The directory went with its pool; the record is still here.
+            Err(LocateError::PoolGone { .. }) => {
+                Journal::new(found.io.clone(), &self.settings.instance)
+            }
+            Err(error) => return Err(locating(&request.credentials, settings, error)),
+        };
+        match deletion.target(&found, &journal)? {
+            Some(target) => {
+                deletion.run(&target, &journal, &found.uuid)?;
+                Ok(Deleted::Removed)
+            }
+            None => Ok(Deleted::NothingThere),
+        }
+    }
+}
+
+impl Deletion<'_> {
+    /// What there is of the volume; `None` when there is nothing at all.
+    fn target(&self, found: &Located, journal: &Journal) -> Result<Option<Target>, DeleteError> {
+        let mut target = Target {
+            name: None,
+            image: found.image.clone(),
+            present: found.image_id.clone(),
+            committed: None,
+        };
+        if let Some(record) = &found.record {
+            target.name.clone_from(&record.co_name);
+            target.committed.clone_from(&record.image_id);
+        }
+        if target.name.is_none() {
+            let name = journal.search(&found.uuid);
+            target.name = name.map_err(|error| self.journal(error))?;
+        }
+        if found.record.is_some() {
+            return Ok(Some(target));
+        }
+        if target.name.is_none() {
+            // Only an image with the default name can still belong to the handle.
+            return Ok(target.present.is_some().then_some(target));
+        }
+        if target.present.is_none() {
+            let failed = |error| self.image(&found.image, error);
+            if let Some(image) = find_by_uuid(&self.io, &found.uuid).map_err(failed)? {
+                target.present = self.io.image_id(&image).map_err(failed)?;
+                target.image = image;
+            }
+        }
+        Ok(Some(target))
+    }
+
+    fn run(
+        &self,
+        target: &Target,
+        journal: &Journal,
+        uuid: &ObjectUuid,
+    ) -> Result<(), DeleteError> {
+        let trashed = self.move_to_trash(
+            &target.image,
+            target.present.as_ref(),
+            target.committed.as_ref(),
+        )?;
+        // The name goes while the manager works: the record leads a repeated delete to both.
+        let forgetting = match &target.name {
+            Some(name) => {
+                let begun = journal.start_forget_name(name, uuid);
+                Some(begun.map_err(|error| self.journal(error))?)
+            }
+            None => None,
+        };
+        let emptied = self.empty_trash(&target.image, &trashed);
+        if let Some(forgetting) = forgetting {
+            forgetting.wait().map_err(|error| self.journal(error))?;
+        }
+        emptied?;
+        journal
+            .forget_record(uuid)
+            .map_err(|error| self.journal(error))
+    }
+
+    /// Moves the image to the trash, unless somebody uses it.
+    fn move_to_trash(
+        &self,
+        image: &ImageName,
+        present: Option<&ImageId>,
+        committed: Option<&ImageId>,
+    ) -> Result<Vec<ImageId>, DeleteError> {
+        if present.is_some()
+            && let Some(watchers) =
+                watchers(&self.io, image).map_err(|error| self.image(image, error))?
+            && !watchers.is_empty()
+        {
+            let image = image.clone();
+            return Err(DeleteError::InUse { image, watchers });
+        }
+        let moved = remains::move_to_trash(&self.io, image, present, committed);
+        moved.map_err(|error| self.image(image, error))
+    }
+
+    fn empty_trash(&self, image: &ImageName, ids: &[ImageId]) -> Result<(), DeleteError> {
+        for id in ids {
+            let removed = remains::remove_from_trash(&self.io, id);
+            removed.map_err(|error| self.image(image, error))?;
+        }
+        Ok(())
+    }
+
+    fn image(&self, image: &ImageName, source: ceph::Error) -> DeleteError {
+        let image = image.clone();
+        if source.is_denied() {
+            ReachError::refused(self.credentials, &self.io, None, "remove images", source).into()
+        } else if source.is_busy() || source.is_not_empty() {
+            DeleteError::Held { image, source }
+        } else {
+            DeleteError::Image { image, source }
+        }
+    }
+
+    fn journal(&self, error: JournalError) -> DeleteError {
+        match error {
+            JournalError::Ceph { doing, source } if source.is_denied() => {
+                ReachError::refused(self.credentials, &self.io, None, &doing, source).into()
+            }
+            error => error.into(),
+        }
+    }
+}
+
+/// Removes a volume of the in-tree plugin: an image without a journal, in the default namespace.
+fn delete_migrated(
+    request: &DeleteVolume,
+    cluster: &Cluster,
+    handle: &MigratedHandle,
+) -> Result<Deleted, DeleteError> {
+    let io = match cluster.io(handle.pool(), &RadosNamespace::default()) {
+        Ok(io) => io,
+        Err(source) if source.is_absent() => return Ok(Deleted::NothingThere),
+        Err(source) => {
+            let doing = format!("open pool {}", handle.pool());
+            return Err(ReachError::Ceph { doing, source }.into());
+        }
+    };
+    let deletion = Deletion {
+        credentials: &request.credentials,
+        io,
+    };
+    let image = handle.image();
+    let present = deletion
+        .io
+        .image_id(image)
+        .map_err(|error| deletion.image(image, error))?;
+    let trashed = deletion.move_to_trash(image, present.as_ref(), None)?;
+    deletion.empty_trash(image, &trashed)?;
+    if present.is_none() && trashed.is_empty() {
+        Ok(Deleted::NothingThere)
+    } else {
+        Ok(Deleted::Removed)
+    }
+}
+
+/// The error of looking up the volume.
+fn locating(
+    credentials: &Credentials,
+    settings: &ClusterSettings,
+    error: LocateError,
+) -> DeleteError {
+    match ReachError::located(credentials, settings, error) {
+        Ok(reach) => reach.into(),
+        Err(other) => other.into(),
+    }
+}

@@ -1,0 +1,127 @@
+//! What an image's header says, in one read and without opening the image.
+//!
+//! Format 2 of RBD keeps an image's properties as omap values of its `rbd_header.<id>` object:
+//! little-endian numbers, and metadata under keys that begin with `metadata_` (Ceph's
+//! `cls/rbd/cls_rbd.cc`). Opening the image would cost some ten round trips and a watch.
+
+use std::collections::BTreeMap;
+
+use ceph::{Io, ReadOp, header_object, read_many};
+use cuttle_model::{ByteSize, ImageFeatures, ImageId};
+
+const SIZE: &str = "size";
+const ORDER: &str = "order";
+const FEATURES: &str = "features";
+const DATA_POOL: &str = "data_pool_id";
+const STRIPE_UNIT: &str = "stripe_unit";
+const METADATA_PREFIX: &str = "metadata_";
+
+/// The part of a header that concerns volumes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Header {
+    /// The image's size.
+    pub(crate) size: ByteSize,
+    /// The size of its objects, as a power of two.
+    pub(crate) order: Option<u8>,
+    /// Its features.
+    pub(crate) features: ImageFeatures,
+    /// The number of the pool with its data, if that is another one.
+    pub(crate) data_pool: Option<i64>,
+    /// Whether its striping is known, for images that have one of their own.
+    pub(crate) has_striping: bool,
+    /// The metadata that was asked for, as far as it is there.
+    pub(crate) metadata: BTreeMap<String, String>,
+}
+
+/// The read of a header, with the values of these metadata keys.
+pub(crate) fn header_read(id: &ImageId, metadata: &[&str]) -> ReadOp {
+    let metadata: Vec<String> = metadata
+        .iter()
+        .map(|key| format!("{METADATA_PREFIX}{key}"))
+        .collect();
+    let mut keys = vec![SIZE, ORDER, FEATURES, DATA_POOL, STRIPE_UNIT];
+    keys.extend(metadata.iter().map(String::as_str));
+    ReadOp::omap_get(&header_object(id), &keys)
+}
+
+/// The header of an image: `None` when the cluster says there is none, or only an empty one.
+pub(crate) fn read_header(
+    io: &Io,
+    id: &ImageId,
+    metadata: &[&str],
+) -> Result<Option<Header>, ceph::Error> {
+    let mut replies = read_many(&[(io, header_read(id, metadata))]).into_iter();
+    match replies.next() {
+        Some(reply) => Ok(reply?.and_then(|reply| Header::decode(&reply.omap))),
+        None => Ok(None),
+    }
+}
+
+impl Header {
+    /// Reads a header's omap values; `None` without size and features, which are written with the
+    /// object itself.
+    pub(crate) fn decode(omap: &BTreeMap<String, Vec<u8>>) -> Option<Self> {
+        let number = |key: &str| Some(u64::from_le_bytes(*omap.get(key)?.first_chunk::<8>()?));
+        let data_pool = omap
+            .get(DATA_POOL)
+            .and_then(|value| value.first_chunk::<8>());
+        let metadata = omap.iter().filter_map(|(key, value)| {
+            let key = key.strip_prefix(METADATA_PREFIX)?;
+            Some((key.to_owned(), String::from_utf8(value.clone()).ok()?))
+        });
+        Some(Self {
+            size: ByteSize::from_bytes(number(SIZE)?),
+            order: omap.get(ORDER).and_then(|value| value.first().copied()),
+            features: ImageFeatures::from_bits(number(FEATURES)?),
+            data_pool: data_pool.map(|bytes| i64::from_le_bytes(*bytes)),
+            has_striping: omap.contains_key(STRIPE_UNIT),
+            metadata: metadata.collect(),
+        })
+    }
+
+    /// Whether librbd was interrupted between the header and the striping that belongs to it.
+    /// Such an image cannot be opened, so nothing was ever written to it.
+    pub(crate) fn lacks_striping(&self) -> bool {
+        self.features.contains(ImageFeatures::STRIPING) && !self.has_striping
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn omap(entries: &[(&str, &[u8])]) -> BTreeMap<String, Vec<u8>> {
+        entries
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), value.to_vec()))
+            .collect()
+    }
+
+    #[test]
+    fn a_header_as_librbd_16_writes_it() {
+        let header = Header::decode(&omap(&[
+            ("features", b"\x3d\0\0\0\0\0\0\0"),
+            ("order", b"\x16"),
+            ("size", b"\0\0\0\x40\0\0\0\0"),
+            ("metadata_csi.ceph.com/cluster/name", b"east"),
+        ]))
+        .unwrap();
+        assert_eq!(header.size, ByteSize::GIB);
+        assert_eq!(header.order, Some(22));
+        assert_eq!(header.features.bits(), 0x3d);
+        assert_eq!(header.data_pool, None);
+        assert!(!header.lacks_striping());
+        assert_eq!(header.metadata["csi.ceph.com/cluster/name"], "east");
+    }
+
+    #[test]
+    fn torn_headers_are_told_apart() {
+        assert_eq!(Header::decode(&omap(&[])), None);
+        assert_eq!(Header::decode(&omap(&[("size", b"\0\0")])), None);
+        let striped = [
+            ("features", &b"\x03\0\0\0\0\0\0\0"[..]),
+            ("size", b"\0\0\0\x40\0\0\0\0"),
+        ];
+        assert!(Header::decode(&omap(&striped)).unwrap().lacks_striping());
+    }
+}
