@@ -99,16 +99,15 @@ pub(crate) fn open_device(
 
 /// Names the refusal of [`open_device`] properly.
 pub(crate) fn not_a_device(path: &AbsolutePath, error: Error) -> Error {
-    match error {
-        Error::Call {
-            errno,
-            step: "open",
-            ..
-        } if errno.number() == libc::ENOTBLK => Error::NotABlockDevice {
+    let refused = matches!(&error, Error::Call { errno, step: "open", .. }
+        if errno.number() == libc::ENOTBLK);
+    if refused {
+        Error::NotABlockDevice {
             path: path.to_string(),
             found: "some other kind of file",
-        },
-        other => other,
+        }
+    } else {
+        error
     }
 }
 

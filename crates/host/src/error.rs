@@ -4,61 +4,21 @@ use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
-use cuttle_door::{FromErrno, errno_name};
+use cuttle_door::FromErrno;
 use cuttle_model::{Class, Code, Explain, Left};
 
+use crate::errno::Errno;
 use crate::mount_options::OptionRefused;
 use crate::mount_table::MountTableMalformed;
 use crate::paths::PathRefused;
 use crate::process::Exit;
 
-/// A positive Linux error number, shown by name.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Errno(i32);
-
-impl Errno {
-    /// The errno with this positive number.
-    #[must_use]
-    pub const fn new(number: i32) -> Self {
-        Self(number)
-    }
-
-    /// The number.
-    #[must_use]
-    pub const fn number(self) -> i32 {
-        self.0
-    }
-
-    /// The name, such as `ENOENT`; `None` when Linux has no such number.
-    #[must_use]
-    pub fn name(self) -> Option<&'static str> {
-        errno_name(self.0)
-    }
-}
-
-impl fmt::Display for Errno {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.name() {
-            Some(name) => f.write_str(name),
-            None => write!(f, "errno {}", self.0),
-        }
-    }
-}
-
-impl fmt::Debug for Errno {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-impl From<rustix::io::Errno> for Errno {
-    fn from(errno: rustix::io::Errno) -> Self {
-        Self(errno.raw_os_error())
-    }
-}
-
 /// A failed call to the host. Each variant names the call and what it acted on.
 #[derive(Debug, thiserror::Error)]
+#[expect(
+    clippy::error_impl_error,
+    reason = "the one error of this crate, used as host::Error"
+)]
 pub enum Error {
     /// The system refused.
     #[error("{call} {target}: {step} failed with {errno}{}", Said(said))]

@@ -19,8 +19,11 @@
 mod block_device;
 mod capability;
 mod children;
+mod errno;
 mod error;
 mod filesystem;
+#[cfg(test)]
+mod fixture;
 mod kernel;
 mod loop_device;
 mod loop_ioctl;
@@ -39,7 +42,8 @@ use cuttle_door::{Door, job};
 
 pub use block_device::BlockDevice;
 pub use capability::Capability;
-pub use error::{Errno, Error};
+pub use errno::Errno;
+pub use error::Error;
 pub use filesystem::{Check, FilesystemKind, Growth, MakeFilesystem, Probe, Usage};
 pub use kernel::KernelRelease;
 pub use loop_device::{AttachLoop, Detached, LoopDevice};

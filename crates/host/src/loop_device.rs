@@ -229,7 +229,7 @@ impl Host {
         device: &LoopDevice,
         same: impl Fn(&LoopDevice) -> bool,
     ) -> Result<Detached, Error> {
-        let deadline = Instant::now() + Self::within(LETTING_GO);
+        let deadline = Instant::now() + Self::within(self.limits.device.min(LETTING_GO));
         loop {
             if self.loop_device(&device.path)?.filter(&same).is_none() {
                 return Ok(Detached::Now);

@@ -140,7 +140,7 @@ impl MountTable {
             .iter()
             .rev()
             .find(|mount| !here.iter().any(|other| other.parent == mount.id));
-        topmost.or(here.last()).copied()
+        topmost.or_else(|| here.last()).copied()
     }
 
     /// Whether something is mounted exactly at `path`.

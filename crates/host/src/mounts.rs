@@ -110,8 +110,9 @@ impl Host {
     /// Shows a file or directory at a second place, with its own attributes (read-only and so on).
     ///
     /// # Guarantees
-    /// The mount appears with its attributes or not at all (on kernels before 5.12, which lack
-    /// mount_setattr, a read-only bind is writable for the instant between two system calls).
+    /// The mount appears with its attributes or not at all, here and wherever it propagates to.
+    /// (Kernels before 5.12 lack mount_setattr: there the attributes come an instant after the
+    /// mount, and only here.)
     ///
     /// # Idempotency
     /// None: as [`Host::mount_device`].
@@ -216,7 +217,7 @@ struct DevicePlan {
 impl DevicePlan {
     /// Runs in a forked child: raw system calls only.
     fn carry_out(&self, reply: &mut Reply) -> Result<(), Failure> {
-        let target = open_target(&self.target)?;
+        let Place { fd: target, .. } = open_place(&self.target)?;
         let Some(parameters) = &self.parameters else {
             return self.by_mount();
         };
@@ -278,14 +279,18 @@ struct BindPlan {
 impl BindPlan {
     /// Runs in a forked child: raw system calls only.
     fn carry_out(&self) -> Result<(), Failure> {
-        let (source, target) = (open_target(&self.source)?, open_target(&self.target)?);
+        let (source, target) = (open_place(&self.source)?, open_place(&self.target)?);
+        if source.is_directory != target.is_directory {
+            // move_mount would say EINVAL, which means too much else.
+            return Err(Failure::at("open")(Errno::NOTDIR));
+        }
         if self.route == Route::Old {
             return self.by_mount();
         }
         let flags = OpenTreeFlags::OPEN_TREE_CLONE
             | OpenTreeFlags::OPEN_TREE_CLOEXEC
             | OpenTreeFlags::AT_EMPTY_PATH;
-        let copy = match open_tree(&source, c"", flags) {
+        let copy = match open_tree(&source.fd, c"", flags) {
             Ok(copy) => copy,
             Err(Errno::NOSYS) => return self.by_mount(),
             Err(errno) => return Err(Failure::at("open_tree")(errno)),
@@ -300,7 +305,7 @@ impl BindPlan {
                 Err(errno) => return Err(Failure::at("mount_setattr")(errno)),
             }
         }
-        attach(&copy, target.as_fd())
+        attach(&copy, target.fd.as_fd())
     }
 
     fn by_mount(&self) -> Result<(), Failure> {
@@ -340,15 +345,23 @@ impl BindPlan {
     }
 }
 
+/// A place to mount from or on.
+struct Place {
+    fd: OwnedFd,
+    is_directory: bool,
+}
+
 /// Opens a path without following a link at its end and without touching what it stands for.
-fn open_target(path: &CStr) -> Result<OwnedFd, Failure> {
+fn open_place(path: &CStr) -> Result<Place, Failure> {
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let fd = rustix::fs::open(path, flags, Mode::empty()).map_err(Failure::at("open"))?;
     let stat = rustix::fs::fstat(&fd).map_err(Failure::at("fstat"))?;
-    if FileType::from_raw_mode(stat.st_mode) == FileType::Symlink {
+    let kind = FileType::from_raw_mode(stat.st_mode);
+    if kind == FileType::Symlink {
         return Err(Failure::at("open")(Errno::LOOP));
     }
-    Ok(fd)
+    let is_directory = kind == FileType::Directory;
+    Ok(Place { fd, is_directory })
 }
 
 /// Moves a detached mount to its place.

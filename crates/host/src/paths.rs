@@ -413,18 +413,17 @@ impl Host {
             return Err(Error::call(call, path, "open", rustix::io::Errno::ISDIR));
         };
         let draft = draft.file_name().unwrap_or_default().to_owned();
-        let failed = |step| {
-            move |errno| Error::call(call, path, step, Into::<rustix::io::Errno>::into(errno))
-        };
+        let failed = |step| move |errno: rustix::io::Errno| Error::call(call, path, step, errno);
         self.door.call(call, path, || {
             let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
             let directory: OwnedFd =
                 rustix::fs::open(parent.as_path(), flags, Mode::empty()).map_err(failed("open"))?;
-            let flags = OFlags::CREATE
-                | OFlags::TRUNC
-                | OFlags::WRONLY
-                | OFlags::NOFOLLOW
-                | OFlags::CLOEXEC;
+            // A draft that a crash left behind may have any owner, mode or kind.
+            match rustix::fs::unlinkat(&directory, &draft, AtFlags::empty()) {
+                Ok(()) | Err(rustix::io::Errno::NOENT) => {}
+                Err(errno) => return Err(failed("unlinkat")(errno)),
+            }
+            let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
             let mode = Mode::from_raw_mode(0o600);
             let file =
                 rustix::fs::openat(&directory, &draft, flags, mode).map_err(failed("openat"))?;

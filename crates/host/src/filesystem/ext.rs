@@ -101,7 +101,7 @@ mod tests {
     fn head() -> Vec<u8> {
         let mut head = vec![0; 2048];
         let mut put = |at: usize, bytes: &[u8]| {
-            head[START + at..START + at + bytes.len()].copy_from_slice(bytes)
+            head[START + at..START + at + bytes.len()].copy_from_slice(bytes);
         };
         put(0x38, &MAGIC.to_le_bytes());
         put(0x18, &2_u32.to_le_bytes());

@@ -73,7 +73,10 @@ impl Host {
         let again = match self.probe(device)? {
             Probe::Empty => false,
             Probe::Unfinished => true,
-            other => return refuse(other.words()),
+            other @ (Probe::Filesystem { .. }
+            | Probe::PartitionTable { .. }
+            | Probe::Signature { .. }
+            | Probe::Unknown { .. }) => return refuse(other.words()),
         };
         // Written again, too: the first mkfs may have reached one of the copies.
         self.mark_unfinished(device)?;

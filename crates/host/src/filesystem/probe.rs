@@ -45,8 +45,8 @@ impl Probe {
         match self {
             Self::Empty => "nothing".to_owned(),
             Self::Unfinished => "an unfinished mkfs".to_owned(),
-            Self::Filesystem { kind, .. } => format!("a {kind} file system"),
-            Self::PartitionTable { kind } => format!("a {kind} partition table"),
+            Self::Filesystem { kind, .. } => format!("file system {kind}"),
+            Self::PartitionTable { kind } => format!("partition table {kind}"),
             Self::Signature { kind, usage } => format!("{kind}, used for {usage}"),
             Self::Unknown { found } => found.clone(),
         }
