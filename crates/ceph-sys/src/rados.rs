@@ -108,6 +108,18 @@ unsafe extern "C" {
     /// Ends a listing.
     pub fn rados_nobjects_list_close(ctx: rados_list_ctx_t);
 
+    /// Notifies an object's watchers and waits for their answers; `reply_buffer` is the encoded
+    /// answers, freed by [`rados_buffer_free`], also written for ETIMEDOUT.
+    pub fn rados_notify2(
+        io: rados_ioctx_t,
+        o: *const c_char,
+        buf: *const c_char,
+        buf_len: c_int,
+        timeout_ms: u64,
+        reply_buffer: *mut *mut c_char,
+        reply_buffer_len: *mut size_t,
+    ) -> c_int;
+
     /// Makes a completion; the callback may be absent.
     pub fn rados_aio_create_completion2(
         cb_arg: *mut c_void,

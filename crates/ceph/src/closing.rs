@@ -1,81 +1,143 @@
-//! Closing connections and images in the background, and no later than the process's end.
+//! Closing connections and images in the background, and getting the process out alive.
 //!
 //! `rados_shutdown` and `rbd_close` may block, so dropped handles are closed on threads of their
-//! own. The C++ libraries' globals are destroyed by `exit`; a thread that still closes something
-//! then would bring the process down. So the first closing registers an exit handler that waits
-//! for those under way (a moment: a cluster that does not answer must not keep the process) and
-//! lets none begin any more. This is the crate's only process-wide state, because the exit is
-//! process-wide.
+//! own. `exit` then destroys the C++ libraries' globals under the feet of whatever thread still
+//! uses them, ours or the libraries', and the process dies by a signal instead of its exit status
+//! (seen with Ceph 16.2: SIGABRT from `rados_connect`, SIGSEGV from a messenger's thread). So an
+//! exit handler waits a moment for the images being closed, and if a connection is still open or
+//! being made then, ends the process at once with the status it was to have.
+//!
+//! A young connection is closed with a delay: while the manager's session is being made, which
+//! begins after `rados_connect`, `rados_shutdown` takes its ground away, and an exception on a
+//! messenger's thread ends the process (`MgrClient::shutdown` against
+//! `ProtocolV2::handle_auth_done`, seen with Ceph 16.2).
+//!
+//! This is the crate's only process-wide state, because the exit is process-wide.
 
 use std::sync::{Condvar, Mutex, MutexGuard, Once, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use libc::{c_int, c_void};
 use tracing::warn;
 
-/// How long the process's end waits for what is being closed.
+/// How long the process's end waits for what is being closed. A cluster that does not answer must
+/// not keep the process.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// How old a connection is when its manager's session has surely been made.
+const SETTLED: Duration = Duration::from_secs(5);
+
 struct State {
-    under_way: usize,
-    exiting: bool,
+    /// Connections that are open, being made or being closed.
+    connections: usize,
+    /// Images that a thread is closing.
+    images: usize,
 }
 
 static STATE: Mutex<State> = Mutex::new(State {
-    under_way: 0,
-    exiting: false,
+    connections: 0,
+    images: 0,
 });
-static NONE_LEFT: Condvar = Condvar::new();
+static CLOSED: Condvar = Condvar::new();
 static AT_EXIT: Once = Once::new();
+
+unsafe extern "C" {
+    /// glibc's: as `atexit`, and the handler is given the exit status.
+    fn on_exit(function: extern "C" fn(c_int, *mut c_void), argument: *mut c_void) -> c_int;
+}
 
 fn state() -> MutexGuard<'static, State> {
     STATE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Counts one closing under way, also when it panics.
-struct UnderWay;
+/// Counts one connection; kept with it until it is closed.
+#[derive(Debug)]
+pub(crate) struct Alive(());
 
-impl Drop for UnderWay {
+impl Alive {
+    pub(crate) fn new() -> Self {
+        AT_EXIT.call_once(|| {
+            // SAFETY: the handler takes any status and ignores its argument; it does not unwind.
+            let refused = unsafe { on_exit(before_exit, std::ptr::null_mut()) } != 0;
+            if refused {
+                warn!("no exit handler for Ceph's libraries");
+            }
+        });
+        let mut state = state();
+        state.connections = state.connections.saturating_add(1);
+        Self(())
+    }
+}
+
+impl Drop for Alive {
     fn drop(&mut self) {
         let mut state = state();
-        state.under_way = state.under_way.saturating_sub(1);
-        if state.under_way == 0 {
-            NONE_LEFT.notify_all();
+        state.connections = state.connections.saturating_sub(1);
+    }
+}
+
+/// Counts one image being closed, also when that panics.
+struct ClosingImage;
+
+impl ClosingImage {
+    fn new() -> Self {
+        let mut state = state();
+        state.images = state.images.saturating_add(1);
+        Self
+    }
+}
+
+impl Drop for ClosingImage {
+    fn drop(&mut self) {
+        let mut state = state();
+        state.images = state.images.saturating_sub(1);
+        if state.images == 0 {
+            CLOSED.notify_all();
         }
     }
 }
 
-/// Runs `close` on a thread of its own; not at all once the process is exiting.
-pub(crate) fn in_background(thread_name: &str, close: impl FnOnce() + Send + 'static) {
-    AT_EXIT.call_once(|| {
-        // SAFETY: the handler is a plain function without arguments that does not unwind.
-        let refused = unsafe { libc::atexit(before_exit) } != 0;
-        if refused {
-            warn!("no exit handler for closing Ceph connections");
-        }
+/// Closes an image on a thread of its own.
+pub(crate) fn image(close: impl FnOnce() + Send + 'static) {
+    let closing = ClosingImage::new();
+    in_background("rbd-close", move || {
+        close();
+        drop(closing);
     });
-    {
-        let mut state = state();
-        if state.exiting {
-            return;
+}
+
+/// Closes a connection on a thread of its own, once it has had time to settle since it was made.
+pub(crate) fn connection(
+    made: Option<Instant>,
+    alive: Option<Alive>,
+    close: impl FnOnce() + Send + 'static,
+) {
+    in_background("ceph-close", move || {
+        if let Some(made) = made {
+            thread::sleep(SETTLED.saturating_sub(made.elapsed()));
         }
-        state.under_way = state.under_way.saturating_add(1);
-    }
-    let under_way = UnderWay;
-    let spawned = thread::Builder::new()
+        close();
+        drop(alive);
+    });
+}
+
+fn in_background(thread_name: &str, close: impl FnOnce() + Send + 'static) {
+    if let Err(error) = thread::Builder::new()
         .name(thread_name.to_owned())
-        .spawn(move || {
-            close();
-            drop(under_way);
-        });
-    if let Err(error) = spawned {
+        .spawn(close)
+    {
         warn!(%error, thread_name, "no thread to close with; it stays open");
     }
 }
 
-extern "C" fn before_exit() {
-    let mut state = state();
-    state.exiting = true;
-    let waited = NONE_LEFT.wait_timeout_while(state, PATIENCE, |state| state.under_way > 0);
-    drop(waited.unwrap_or_else(PoisonError::into_inner));
+extern "C" fn before_exit(status: c_int, _argument: *mut c_void) {
+    let waited = CLOSED.wait_timeout_while(state(), PATIENCE, |state| state.images > 0);
+    let (state, _timed_out) = waited.unwrap_or_else(PoisonError::into_inner);
+    if state.connections > 0 || state.images > 0 {
+        // SAFETY: null flushes all of C's output streams; Rust has flushed its own before `exit`.
+        unsafe { libc::fflush(std::ptr::null_mut()) };
+        // SAFETY: ends the process; nothing is run after it.
+        unsafe { libc::_exit(status) };
+    }
 }

@@ -229,8 +229,8 @@ impl Shared {
     fn open(self: Arc<Self>, key: &Key, monitors: &Monitors, attempt: &Arc<Attempt>) {
         match Connection::open(monitors, &key.credentials, &self.options) {
             Ok(connection) => {
-                attempt.end(Ok(self.cluster(key, connection)));
                 self.drop_other_keys(key);
+                attempt.end(Ok(self.cluster(key, connection)));
                 Self::start_sweeper(&self);
             }
             Err(errno) => {

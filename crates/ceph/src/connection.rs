@@ -4,7 +4,7 @@ use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
 use std::ptr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ceph_sys::rados;
 use cuttle_model::{Credentials, Monitors};
@@ -12,7 +12,7 @@ use tracing::warn;
 use zeroize::Zeroize;
 
 use crate::bounded::Bound;
-use crate::closing;
+use crate::closing::{self, Alive};
 use crate::error::Errno;
 use crate::settings::{ConnectOptions, QUIET, TUNING, seconds};
 
@@ -30,6 +30,10 @@ pub(crate) struct Connection {
     pub(crate) bound: Bound,
     /// Set when the cluster has fenced this client; the connection is of no more use.
     fenced: AtomicBool,
+    /// When the connection was made; not for a failed one.
+    made: Option<Instant>,
+    /// Handed to the thread that closes the connection.
+    alive: Option<Alive>,
 }
 
 // SAFETY: librados's functions may be called from any thread, several at once on one handle.
@@ -45,10 +49,11 @@ impl Connection {
         credentials: &Credentials,
         options: &ConnectOptions,
     ) -> Result<Self, Errno> {
-        let connection = Self::create(credentials)?;
+        let mut connection = Self::create(credentials)?;
         connection.configure(monitors, credentials, options)?;
         // SAFETY: the handle is live and not yet connected; no other thread knows it.
         Errno::check(unsafe { rados::rados_connect(connection.handle) })?;
+        connection.made = Some(Instant::now());
         // The first map is waited for here, where the wait is bounded, and not by whichever call
         // needs it first.
         connection.wait_for_latest_map()?;
@@ -57,6 +62,7 @@ impl Connection {
 
     fn create(credentials: &Credentials) -> Result<Self, Errno> {
         let user = text(&format!("client.{}", credentials.user))?;
+        let alive = Alive::new();
         let mut handle = ptr::null_mut();
         // SAFETY: the handle is written on success; the names are NUL-terminated and copied.
         let result =
@@ -66,6 +72,8 @@ impl Connection {
             handle,
             bound: Bound::default(),
             fenced: AtomicBool::new(false),
+            made: None,
+            alive: Some(alive),
         })
     }
 
@@ -153,7 +161,7 @@ impl Drop for Connection {
     /// last user may be a librados thread, which must not wait for itself.
     fn drop(&mut self) {
         let closing = Closing(self.handle);
-        closing::in_background("ceph-close", move || closing.close());
+        closing::connection(self.made, self.alive.take(), move || closing.close());
     }
 }
 

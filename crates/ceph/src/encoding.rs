@@ -79,6 +79,22 @@ pub(crate) fn order_and_size(input: &[u8]) -> Result<(u8, u64), Errno> {
     }
 }
 
+/// How many watchers a notification reached, and how many did not answer it: the answer is a map
+/// from `(u64 client, u64 cookie)` to each one's reply, and a set of those without one.
+pub(crate) fn notified(input: &[u8]) -> Result<u64, Errno> {
+    let malformed = || Errno::new(libc::EBADMSG);
+    let (answered, mut rest) = input.split_first_chunk::<4>().ok_or_else(malformed)?;
+    let answered = u32::from_le_bytes(*answered);
+    for _watcher in 0..answered {
+        let (_key, reply) = rest.split_first_chunk::<16>().ok_or_else(malformed)?;
+        let (length, reply) = reply.split_first_chunk::<4>().ok_or_else(malformed)?;
+        let length = usize::try_from(u32::from_le_bytes(*length)).map_err(|_wide| malformed())?;
+        rest = reply.get(length..).ok_or_else(malformed)?;
+    }
+    let (silent, _rest) = rest.split_first_chunk::<4>().ok_or_else(malformed)?;
+    Ok(u64::from(answered).saturating_add(u32::from_le_bytes(*silent).into()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -115,5 +131,19 @@ mod tests {
         );
         assert!(order_and_size(b"\x16\0\0").is_err());
         assert!(order_and_size(b"").is_err());
+    }
+
+    #[test]
+    fn watchers_are_counted_whether_they_answered_or_not() {
+        assert_eq!(notified(&[0; 8]), Ok(0));
+        let mut answer = vec![1, 0, 0, 0];
+        answer.extend([7; 16]);
+        answer.extend([2, 0, 0, 0, 9, 9]);
+        answer.extend([2, 0, 0, 0]);
+        answer.extend([7; 32]);
+        assert_eq!(notified(&answer), Ok(3));
+        for length in 0..answer.len() - 32 {
+            assert!(notified(&answer[..length]).is_err(), "{length}");
+        }
     }
 }

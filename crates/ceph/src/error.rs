@@ -198,6 +198,7 @@ const READING: &[&str] = &[
     "rados.omap_get",
     "rados.exec_read",
     "rados.list_objects",
+    "rados.notify",
     "rbd.open",
     "rbd.stat",
     "rbd.get_size",

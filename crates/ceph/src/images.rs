@@ -13,10 +13,11 @@
 
 use std::ptr;
 
-use ceph_sys::rbd;
+use ceph_sys::{rados, rbd};
 use cuttle_model::{ByteSize, ImageId, ImageName, PoolName, RadosNamespace};
 use libc::c_int;
 
+use crate::commands::Answer;
 use crate::connection::text;
 use crate::encoding;
 use crate::error::{Errno, Error};
@@ -276,6 +277,53 @@ impl Io {
     ) -> Result<(), Error> {
         let op = WriteOp::new().assert_exists().set_image_metadata(entries);
         self.write(&header_object(id), op)
+    }
+
+    /// Whether any client watches the image with that identifier: has it open for writing, or
+    /// mapped. An image without a header is not watched.
+    ///
+    /// Asks by an empty notification of the header object, which watchers take for "the header
+    /// may have changed" and answer (librbd's `ImageWatcher::handle_notify`, the kernel's
+    /// `rbd_watch_cb`); those that do not answer count, too. librbd would open the image for this
+    /// and show the addresses: [`Image::watchers`](crate::Image::watchers).
+    ///
+    /// # Errors
+    /// Any failure to notify.
+    ///
+    /// # Blocking
+    /// One round trip without watchers; else until they have answered, at most five seconds.
+    pub fn image_is_watched(&self, id: &ImageId) -> Result<bool, Error> {
+        const PATIENCE_MS: u64 = 5000;
+        let object = header_object(id);
+        let notified = self.call("rados.notify", &object, || {
+            let name = text(&object)?;
+            let mut answer = Answer::new();
+            // SAFETY: the context is live; the name is NUL-terminated; nothing is sent; where the
+            // answer goes is valid for writing.
+            let result = unsafe {
+                rados::rados_notify2(
+                    self.handle(),
+                    name.as_ptr(),
+                    ptr::null(),
+                    0,
+                    PATIENCE_MS,
+                    &raw mut answer.start,
+                    &raw mut answer.length,
+                )
+            };
+            let answer = answer.bytes();
+            match Errno::check(result) {
+                // Watchers that did not answer in time; the answer names them.
+                Err(errno) if errno.get() == libc::ETIMEDOUT && !answer.is_empty() => {}
+                other => drop(other?),
+            }
+            encoding::notified(&answer)
+        });
+        match notified {
+            Ok(watchers) => Ok(watchers > 0),
+            Err(error) if error.is_absent() => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Up to `max` images in the order of their names, after the name `after`.

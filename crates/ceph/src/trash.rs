@@ -61,10 +61,11 @@ impl Io {
     /// identifier stays.
     ///
     /// # Errors
-    /// `is_busy` when a client watches it.
+    /// `is_busy` when another client holds its exclusive lock and does not give it up. That an
+    /// image is merely watched does not hinder the move: see [`Io::image_is_watched`].
     ///
     /// # Blocking
-    /// librbd opens the image: some fifteen round trips.
+    /// librbd opens the image, locks it if it has that feature: 18 to 28 round trips.
     ///
     /// # Idempotency
     /// Idempotent. A crash in the middle leaves the image in the trash and perhaps under its

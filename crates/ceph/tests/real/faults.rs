@@ -29,7 +29,7 @@ fn of_several_writes_at_once_only_the_struck_one_fails() {
     let io = &setup.io;
     let outcomes = write_many(&[(io, "o1", &op), (io, "o2", &op), (io, "o3", &op)]);
     assert!(outcomes[0].is_ok() && outcomes[1].is_err() && outcomes[2].is_ok());
-    assert_eq!(setup.objects(), ["o1", "o3"]);
+    assert_eq!(setup.leftovers(), ["o1", "o3"]);
 }
 
 #[test]

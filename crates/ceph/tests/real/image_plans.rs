@@ -161,7 +161,7 @@ fn what_is_not_everyday_has_no_plan() {
         .io
         .plan_image(&image("i"), ByteSize::from_bytes(1 << 52), &plain, &[]);
     assert!(huge.unwrap().is_none());
-    assert_eq!(setup.objects(), [""; 0]);
+    assert_eq!(setup.leftovers(), [""; 0]);
 }
 
 #[test]

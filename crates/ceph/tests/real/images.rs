@@ -200,6 +200,24 @@ fn watchers_are_those_who_may_write() {
 }
 
 #[test]
+fn whether_an_image_is_watched_is_known_without_opening_it() {
+    let setup = setup();
+    setup.make("i");
+    let id = setup.io.image_id(&image("i")).unwrap().unwrap();
+    assert!(!setup.io.image_is_watched(&id).unwrap());
+    let (name, mode) = (image("i"), OpenMode::ReadWrite);
+    let mine = setup.io.open_image(&name, mode).unwrap();
+    assert!(setup.io.image_is_watched(&id).unwrap());
+    let theirs = setup.other_connection().open_image(&name, mode).unwrap();
+    mine.close().unwrap();
+    assert!(setup.io.image_is_watched(&id).unwrap());
+    theirs.close().unwrap();
+    assert!(!setup.io.image_is_watched(&id).unwrap());
+    let nobody = ImageId::new("00000000000000").unwrap();
+    assert!(!setup.io.image_is_watched(&nobody).unwrap());
+}
+
+#[test]
 fn a_watched_image_and_one_with_snapshots_are_not_removed() {
     let setup = setup();
     setup.make("i");

@@ -3,7 +3,9 @@
 use ceph::{ReadOp, WriteOp, read_many, write_many};
 use cuttle_model::{PoolId, PoolName, RadosNamespace};
 
-use crate::setup::{pool, random_name, setup};
+use std::time::Duration;
+
+use crate::setup::{pool, random_name, setup, until};
 
 #[test]
 fn an_absent_object_is_an_answer() {
@@ -132,8 +134,8 @@ fn namespaces_do_not_see_each_other() {
         .write("o", WriteOp::new().write_full(b"one"))
         .unwrap();
     assert_eq!(other.io.read("o", 10).unwrap(), None);
-    assert_eq!(one.objects(), ["o"]);
-    assert!(other.objects().is_empty());
+    assert_eq!(one.leftovers(), ["o"]);
+    assert!(other.leftovers().is_empty());
 }
 
 #[test]
@@ -209,6 +211,10 @@ fn a_pool_made_after_the_connection_is_found() {
     setup.witness.rbd(&["pool", "init", &name]).unwrap();
     assert!(io.pool_is_initialised().unwrap());
     setup.witness.remove_pool(&name).unwrap();
+    // Using it is what tells the client that it is gone.
+    let write = || io.write("o", WriteOp::new().create());
+    let gone = || write().is_err_and(|error| error.is_absent());
+    assert!(until(Duration::from_secs(30), gone));
     assert_eq!(setup.cluster.pool_id(&new).unwrap(), None);
 }
 

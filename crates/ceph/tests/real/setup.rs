@@ -76,6 +76,15 @@ pub(crate) fn with_faults(plan: &str) -> Setup {
 }
 
 impl Setup {
+    /// The same pool and namespace through a connection of its own, as another process has it.
+    pub(crate) fn other_connection(&self) -> Io {
+        let clusters = Clusters::new(self.doors.ceph.clone(), ConnectOptions::default());
+        let other = clusters
+            .connect(&monitors(&self.witness), &admin(&self.witness))
+            .unwrap();
+        other.io(&pool(), self.io.namespace()).unwrap()
+    }
+
     /// The image's name as `rbd` wants it.
     pub(crate) fn spec(&self, name: &str) -> String {
         format!("rbd/{}/{name}", self.io.namespace())

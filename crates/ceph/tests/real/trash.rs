@@ -2,7 +2,6 @@
 
 use std::time::{Duration, SystemTime};
 
-use ceph::OpenMode;
 use cuttle_model::ImageId;
 use serde_json::json;
 
@@ -34,21 +33,6 @@ fn an_image_goes_through_the_trash_and_is_found_there() {
     assert!(!setup.io.trash_remove(&id, false).unwrap());
     assert_eq!(setup.io.trash_get(&id).unwrap(), None);
     assert_eq!(setup.leftovers(), [""; 0]);
-}
-
-#[test]
-fn a_watched_image_is_not_moved() {
-    let setup = setup();
-    setup.make("i");
-    let open = setup
-        .io
-        .open_image(&image("i"), OpenMode::ReadWrite)
-        .unwrap();
-    let error = setup.io.trash_move(&image("i")).unwrap_err();
-    assert!(error.is_busy(), "{error}");
-    assert_eq!(open.watchers().unwrap().len(), 1);
-    open.close().unwrap();
-    assert!(setup.io.trash_move(&image("i")).unwrap());
 }
 
 #[test]
