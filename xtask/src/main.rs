@@ -5,10 +5,16 @@
 mod check;
 mod child;
 mod cluster;
+mod csi;
+mod demo;
+mod down;
 mod environment;
 mod failure;
+mod installation;
+mod rpc;
 mod screen;
 mod test;
+mod workload;
 
 use std::process::ExitCode;
 
@@ -43,6 +49,12 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Lead one volume through its whole life on a throw-away Ceph cluster.
+    Demo(demo::DemoOptions),
+    /// Remove whatever a demo, a benchmark or a development cluster left.
+    Down,
+    /// Make a CSI call by hand.
+    Csi(csi::CsiOptions),
     /// Check layers, tidiness, licences and the other rules of the house.
     Check,
 }
@@ -53,6 +65,9 @@ fn main() -> ExitCode {
     let result = match arguments.command {
         Command::Cluster(action) => cluster::run(action, &mut screen),
         Command::Test { arguments } => test::run(&arguments, &mut screen),
+        Command::Demo(options) => demo::run(&options, &mut screen),
+        Command::Down => down::run(&mut screen),
+        Command::Csi(options) => csi::run(options, &mut screen),
         Command::Check => check::run(&mut screen),
     };
     match result {
