@@ -6,7 +6,7 @@
 # broken promises, endless loops and memory without bounds. libFuzzer itself comes with the crate
 # libfuzzer-sys and is compiled by the C++ compiler.
 #
-# A finding ends the run with an error and lies in fuzz/artifacts/TARGET; give its path to the
+# A finding makes the run end with an error and lies in fuzz/artifacts/TARGET; give its path to the
 # target's program to see it again. The corpus grows in fuzz/corpus; fuzz/seeds is its beginning.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -36,8 +36,9 @@ flags=(
     --cfg=fuzzing
 )
 CARGO_TARGET_DIR=$target_dir RUSTFLAGS="${flags[*]}" \
-    cargo build --quiet --locked --manifest-path fuzz/Cargo.toml --release --target "$host" --bins
+    cargo build --quiet --manifest-path fuzz/Cargo.toml --release --target "$host" --bins
 
+found=()
 for target in "${targets[@]}"; do
     mkdir -p "fuzz/corpus/$target" "fuzz/artifacts/$target"
     log=fuzz/artifacts/$target/log
@@ -51,8 +52,13 @@ for target in "${targets[@]}"; do
         -artifact_prefix="fuzz/artifacts/$target/" -print_final_stats=1 >"$log" 2>&1; then
         tail -n 40 "$log"
         echo "fuzz: $target found something, see fuzz/artifacts/$target" >&2
-        exit 1
+        found+=("$target")
+        continue
     fi
     runs=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")
     echo "fuzz: $target: $runs runs in $seconds s, nothing found"
 done
+if [ ${#found[@]} -gt 0 ]; then
+    echo "fuzz: findings in: ${found[*]}" >&2
+    exit 1
+fi

@@ -58,11 +58,8 @@ impl fmt::Display for Answer {
         match self {
             Self::Ready { size } => write!(f, "ready {}", size.bytes()),
             Self::Refused(Refusal { errno, text }) => {
-                write!(f, "error {errno} ")?;
                 // One line is one answer, whatever a library put into the text.
-                text.chars()
-                    .map(|c| if c.is_control() { ' ' } else { c })
-                    .try_for_each(|c| write!(f, "{c}"))
+                write!(f, "error {errno} {}", plain(text))
             }
         }
     }
@@ -88,11 +85,16 @@ pub fn parse_ready_line(line: &str) -> Result<Answer, AnswerError> {
                 .and_then(|errno| i32::try_from(errno).ok())
                 .filter(|errno| *errno > 0)
                 .ok_or(AnswerError)?;
-            let text = text.to_owned();
+            let text = plain(text);
             Ok(Answer::Refused(Refusal { errno, text }))
         }
         _ => Err(AnswerError),
     }
+}
+
+/// The text without control characters, which neither the line nor a log may carry.
+fn plain(text: &str) -> String {
+    text.replace(char::is_control, " ")
 }
 
 /// A number in plain digits: no sign, no blanks.
@@ -126,6 +128,10 @@ mod tests {
             text: "bad\nready 1\r".to_owned(),
         });
         assert_eq!(answer.to_string(), "error 5 bad ready 1 ");
+        let Ok(Answer::Refused(read)) = parse_ready_line("error 5 a\0b\u{1b}[31m\n") else {
+            panic!("the line is an answer");
+        };
+        assert_eq!(read.text, "a b [31m");
     }
 
     #[test]
