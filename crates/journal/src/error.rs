@@ -47,8 +47,8 @@ pub enum JournalError {
         /// The name in the record.
         recorded: CoName,
     },
-    /// The record went away, or changed hands, while the volume was made.
-    #[error("the record {uuid} was removed while its volume was made")]
+    /// The record went away, changed hands or was committed by others while the volume was made.
+    #[error("the record {uuid} was changed by others while its volume was made")]
     RecordVanished {
         /// The record.
         uuid: ObjectUuid,
@@ -126,8 +126,8 @@ impl Explain for JournalError {
                  then remove the key csi.volume.{name} from the csi.volumes object"
             ))),
             Self::RecordVanished { .. } => Some(Cow::Borrowed(
-                "another process deleted the volume at the same time; the repeated request makes \
-                 it anew",
+                "another process made or deleted the volume at the same time; the repeated request \
+                 settles it",
             )),
         }
     }

@@ -196,6 +196,7 @@ impl Journal {
         let write = WriteOp::new()
             .assert_exists()
             .compare_omap(key::CO_NAME, None)
+            .compare_omap(key::MAKER, None)
             .set_omap(&record.encode());
         match self.records.write(&layout::record_object(uuid), &write) {
             Ok(()) => Ok(true),
@@ -210,30 +211,38 @@ impl Journal {
         }
     }
 
-    /// Records the image's id: from now on the volume counts as made. One write; idempotent.
+    /// Records the image's id: from now on the volume counts as made. One write.
     ///
     /// # Errors
-    /// [`JournalError::Ceph`]; [`JournalError::RecordVanished`] when the record is gone, is no
-    /// longer that of `name`, or is being undone.
+    /// [`JournalError::Ceph`]; [`JournalError::RecordVanished`] when `maker` is not the maker (any
+    /// more), the record is gone, is not that of `name`, or is committed already.
     pub fn commit(
         &self,
         name: &CoName,
         uuid: &ObjectUuid,
         image: &ImageId,
+        maker: &str,
     ) -> Result<(), JournalError> {
-        let (object, write) = Self::commit_write(name, uuid, image);
+        let (object, write) = Self::commit_write(name, uuid, image, maker);
         let outcome = self.records.write(&object, &write);
         outcome.map_err(|error| Self::commit_error(uuid, error))
     }
 
     /// Object and write of [`Journal::commit`], for callers that send it along with others.
     #[must_use]
-    pub fn commit_write(name: &CoName, uuid: &ObjectUuid, image: &ImageId) -> (String, WriteOp) {
+    pub fn commit_write(
+        name: &CoName,
+        uuid: &ObjectUuid,
+        image: &ImageId,
+        maker: &str,
+    ) -> (String, WriteOp) {
         let write = WriteOp::new()
             .assert_exists()
             .compare_omap(key::CO_NAME, Some(name.as_str().as_bytes()))
-            .compare_omap(key::UNDOING, None)
-            .set_omap(&[(key::IMAGE_ID, image.as_str().as_bytes())]);
+            .compare_omap(key::IMAGE_ID, None)
+            .compare_omap(key::MAKER, Some(maker.as_bytes()))
+            .set_omap(&[(key::IMAGE_ID, image.as_str())])
+            .remove_omap_keys(&[key::MAKER]);
         (layout::record_object(uuid), write)
     }
 
@@ -247,22 +256,29 @@ impl Journal {
         }
     }
 
-    /// Marks an uncommitted record as being undone, so that no other creator commits it any more:
-    /// `false` when one has done so already. One write; idempotent.
-    ///
-    /// The record's object is made if there is none, so that it cannot be written either.
+    /// Makes `to` the maker of an uncommitted volume, if `from` still is: `false` otherwise. Of
+    /// several who try exactly one succeeds, and the maker before can commit no more. One write.
     ///
     /// # Errors
     /// [`JournalError::Ceph`].
-    pub fn begin_undo(&self, uuid: &ObjectUuid) -> Result<bool, JournalError> {
+    pub fn take_over(
+        &self,
+        uuid: &ObjectUuid,
+        from: Option<&str>,
+        to: &str,
+    ) -> Result<bool, JournalError> {
         let write = WriteOp::new()
-            .create()
+            .assert_exists()
             .compare_omap(key::IMAGE_ID, None)
-            .set_omap(&[(key::UNDOING, "yes")]);
+            .compare_omap(key::MAKER, from.map(str::as_bytes))
+            .set_omap(&[(key::MAKER, to)]);
         match self.records.write(&layout::record_object(uuid), &write) {
             Ok(()) => Ok(true),
-            Err(error) if error.is_guard_failed() => Ok(false),
-            Err(error) => Err(JournalError::ceph(format!("mark the record {uuid}"), error)),
+            Err(error) if error.is_guard_failed() || error.is_absent() => Ok(false),
+            Err(error) => Err(JournalError::ceph(
+                format!("take over the record {uuid}"),
+                error,
+            )),
         }
     }
 

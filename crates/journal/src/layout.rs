@@ -26,9 +26,9 @@ pub mod key {
     pub const ENCRYPTION_TYPE: &str = "csi.volume.encryptionType";
     /// The handle of the volume group the volume belongs to.
     pub const GROUP_ID: &str = "csi.groupid";
-    /// Says that a creation is being undone. Ours alone, and only ever beside a missing
-    /// [`IMAGE_ID`]; ceph-csi ignores it, and so do we once an image is recorded.
-    pub const UNDOING: &str = "cuttle.undoing";
+    /// Who is making the volume's image: random text of one creation. Ours alone, and only while
+    /// [`IMAGE_ID`] is missing: committing removes it. ceph-csi ignores it.
+    pub const MAKER: &str = "cuttle.maker";
 }
 
 /// The object whose omap maps orchestrator names to UUIDs: `csi.volumes.<instance>`.

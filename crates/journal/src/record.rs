@@ -29,8 +29,8 @@ pub struct VolumeRecord {
     pub encryption_type: Option<String>,
     /// The handle of the volume's group.
     pub group_id: Option<String>,
-    /// Whether the volume's creation is being undone.
-    pub is_undoing: bool,
+    /// Who is making the image, until it is committed: only the maker may touch the image.
+    pub maker: Option<String>,
 }
 
 /// A value of a record that cannot be understood.
@@ -54,12 +54,17 @@ impl VolumeRecord {
         key::KMS_ID,
         key::ENCRYPTION_TYPE,
         key::GROUP_ID,
-        key::UNDOING,
+        key::MAKER,
     ];
 
-    /// The record of a volume that is about to be made in the directory's own pool.
+    /// The record of a volume that `maker` is about to make in the directory's own pool.
     #[must_use]
-    pub fn new(co_name: CoName, image_name: ImageName, owner: Option<String>) -> Self {
+    pub fn new(
+        co_name: CoName,
+        image_name: ImageName,
+        owner: Option<String>,
+        maker: String,
+    ) -> Self {
         Self {
             co_name: Some(co_name),
             image_name,
@@ -69,7 +74,7 @@ impl VolumeRecord {
             kms_id: None,
             encryption_type: None,
             group_id: None,
-            is_undoing: false,
+            maker: Some(maker),
         }
     }
 
@@ -94,7 +99,7 @@ impl VolumeRecord {
             (key::KMS_ID, self.kms_id.clone()),
             (key::ENCRYPTION_TYPE, self.encryption_type.clone()),
             (key::GROUP_ID, self.group_id.clone()),
-            (key::UNDOING, self.is_undoing.then(|| "yes".to_owned())),
+            (key::MAKER, self.maker.clone()),
         ];
         texts
             .into_iter()
@@ -139,7 +144,7 @@ impl VolumeRecord {
             kms_id: text(key::KMS_ID)?,
             encryption_type: text(key::ENCRYPTION_TYPE)?,
             group_id: text(key::GROUP_ID)?,
-            is_undoing: text(key::UNDOING)?.is_some(),
+            maker: text(key::MAKER)?,
         })
     }
 }

@@ -17,19 +17,19 @@ pub struct ControllerSettings {
     pub set_metadata: bool,
     /// The name of the Kubernetes cluster, for the images' metadata (`--clustername`).
     pub cluster_name: Option<String>,
-    /// For how long an image that looks half made is watched before it counts as torn: another
-    /// process may be at work on it.
-    pub torn_after: Duration,
+    /// For how long a volume that another process is making is watched before that process counts
+    /// as dead and the volume is taken over.
+    pub take_over_after: Duration,
 }
 
 impl Default for ControllerSettings {
-    /// The default instance, no metadata, 5 seconds.
+    /// The default instance, no metadata, 2 seconds.
     fn default() -> Self {
         Self {
             instance: InstanceId::default(),
             set_metadata: false,
             cluster_name: None,
-            torn_after: Duration::from_secs(5),
+            take_over_after: Duration::from_secs(2),
         }
     }
 }

@@ -1,23 +1,29 @@
 //! Making a volume.
 //!
 //! ```text
-//!                 name free                       record and image made
-//!  reserve ─────────────────▶ record ‖ image ──────────────────────────▶ commit ‖ metadata ▶ done
-//!     │ name taken                 │ either is there already                 ▲
-//!     ▼                            ▼                                         │
-//!  take up ── whole volume, fitting ──────────────────────────────────────────────────────▶ done
-//!     │    ── whole volume, not fitting ─────────────────────────────────────────▶ Incompatible
-//!     ├────── image whole, not committed ────────────────────────────────────┤
-//!     ├────── record or image missing or torn: made anew, same UUID ─────────┘
-//!     └────── committed image gone: name freed, from the start
+//!           name free
+//!  reserve ──────────▶ record ‖ names ▶ header ▶ commit ─────────────────────────────▶ done
+//!     │ name taken        │ record is another's        ▲
+//!     ▼                   ▼                            │
+//!  take up ◀──────────────┘                            │
+//!     ├─ committed, fitting ─────────────────────────────────────────────────────────▶ done
+//!     ├─ committed, not fitting ────────────────────────────────────────────▶ Incompatible
+//!     ├─ committed, image gone: name freed, from the start
+//!     ├─ no record: written ───────────▶ maker ── image adopted or made anew
+//!     └─ another is the maker: watched, taken over when it stands still ──▶ maker
 //! ```
 //!
-//! Four round trips follow one another besides librbd's own: reserving, the image's id, commit, and
-//! nothing else; the record travels while the image is made. A failure that is certain is undone;
-//! one that may still take effect (ETIMEDOUT) is left for the repeated request to take up.
+//! Who writes the record is the *maker*: its random text in the record says so, nobody else touches
+//! the image, and committing demands that it is still there. Whoever finds another maker waits for
+//! its commit, and takes over by exchanging the text when nothing moves. So any number of processes
+//! agree on one volume, and one that was paused at the wrong moment cannot commit late.
+//!
+//! An everyday image costs four round trips one after the other. A failure that is certain is
+//! undone; one that may still take effect (ETIMEDOUT) is left for the repeated request to take up.
 
 mod error;
 mod existing;
+mod fit;
 mod make;
 mod undo;
 
@@ -77,6 +83,8 @@ pub(crate) struct Creation<'r> {
     journal: Journal,
     /// The size of a new image.
     size: ByteSize,
+    /// What tells this creation from all others in the record.
+    maker: String,
     /// The metadata of the image, empty when none is to be set.
     metadata: Vec<(String, String)>,
 }
@@ -134,6 +142,7 @@ impl RbdController {
             journal: Journal::new(io.clone(), &self.settings.instance),
             io,
             size,
+            maker: ObjectUuid::random().to_string(),
             metadata: self.metadata_of(&request.parsed),
         };
         creation.check_pools()?;

@@ -258,11 +258,7 @@ impl Deletion<'_> {
         journal: &Journal,
         uuid: &ObjectUuid,
     ) -> Result<(), DeleteError> {
-        let trashed = self.move_to_trash(
-            &target.image,
-            target.present.as_ref(),
-            target.committed.as_ref(),
-        )?;
+        let trashed = self.move_to_trash(target)?;
         // The name goes while the manager works: the record leads a repeated delete to both.
         let forgetting = match &target.name {
             Some(name) => {
@@ -281,23 +277,22 @@ impl Deletion<'_> {
             .map_err(|error| self.journal(error))
     }
 
-    /// Moves the image to the trash, unless somebody uses it.
-    fn move_to_trash(
-        &self,
-        image: &ImageName,
-        present: Option<&ImageId>,
-        committed: Option<&ImageId>,
-    ) -> Result<Vec<ImageId>, DeleteError> {
-        if present.is_some()
-            && let Some(watchers) =
-                watchers(&self.io, image).map_err(|error| self.image(image, error))?
-            && !watchers.is_empty()
+    /// Moves the image to the trash, unless somebody uses it, and answers what is there now.
+    fn move_to_trash(&self, target: &Target) -> Result<Vec<ImageId>, DeleteError> {
+        let image = &target.image;
+        let failed = |error| self.image(image, error);
+        if let Some(present) = &target.present
+            && let Some(watchers) = watchers(&self.io, image).map_err(failed)?
         {
-            let image = image.clone();
-            return Err(DeleteError::InUse { image, watchers });
+            if !watchers.is_empty() {
+                let image = image.clone();
+                return Err(DeleteError::InUse { image, watchers });
+            }
+            if self.io.trash_move(image).map_err(failed)? {
+                return Ok(vec![present.clone()]);
+            }
         }
-        let moved = remains::move_to_trash(&self.io, image, present, committed);
-        moved.map_err(|error| self.image(image, error))
+        remains::clear_name(&self.io, image, target.committed.as_ref()).map_err(failed)
     }
 
     fn empty_trash(&self, image: &ImageName, ids: &[ImageId]) -> Result<(), DeleteError> {
@@ -320,11 +315,9 @@ impl Deletion<'_> {
     }
 
     fn journal(&self, error: JournalError) -> DeleteError {
-        match error {
-            JournalError::Ceph { doing, source } if source.is_denied() => {
-                ReachError::refused(self.credentials, &self.io, None, &doing, source).into()
-            }
-            error => error.into(),
+        match ReachError::journal(self.credentials, &self.io, None, error) {
+            Ok(reach) => reach.into(),
+            Err(error) => error.into(),
         }
     }
 }
@@ -347,14 +340,17 @@ fn delete_migrated(
         credentials: &request.credentials,
         io,
     };
-    let image = handle.image();
-    let present = deletion
-        .io
-        .image_id(image)
-        .map_err(|error| deletion.image(image, error))?;
-    let trashed = deletion.move_to_trash(image, present.as_ref(), None)?;
-    deletion.empty_trash(image, &trashed)?;
-    if present.is_none() && trashed.is_empty() {
+    let image = handle.image().clone();
+    let present = deletion.io.image_id(&image);
+    let target = Target {
+        name: None,
+        present: present.map_err(|error| deletion.image(&image, error))?,
+        image,
+        committed: None,
+    };
+    let trashed = deletion.move_to_trash(&target)?;
+    deletion.empty_trash(&target.image, &trashed)?;
+    if target.present.is_none() && trashed.is_empty() {
         Ok(Deleted::NothingThere)
     } else {
         Ok(Deleted::Removed)

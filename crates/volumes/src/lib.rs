@@ -25,7 +25,6 @@ mod in_use;
 mod list;
 mod reach;
 mod remains;
-mod torn;
 mod validate;
 
 pub use capability::Refusal;

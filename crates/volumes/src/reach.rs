@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use ceph::Io;
-use cuttle_journal::LocateError;
+use cuttle_journal::{JournalError, LocateError};
 use cuttle_model::{
     Class, ClusterId, ClusterSettings, Code, Credentials, Explain, Left, PoolName, RadosNamespace,
     UserId,
@@ -79,9 +79,9 @@ pub enum ReachError {
         /// The Ceph user.
         user: UserId,
         /// What was being done.
-        doing: String,
+        doing: Box<str>,
         /// The command that would allow it.
-        command: String,
+        command: Box<str>,
         /// Ceph's answer.
         #[source]
         source: ceph::Error,
@@ -190,13 +190,28 @@ impl ReachError {
         if source.is_denied() {
             Self::Denied {
                 user: credentials.user.clone(),
-                doing: format!("{doing} in pool {pool}"),
-                command: caps_command(credentials, pool, namespace, data_pool),
+                doing: format!("{doing} in pool {pool}").into(),
+                command: caps_command(credentials, pool, namespace, data_pool).into(),
                 source,
             }
         } else {
             let doing = doing.to_owned();
             Self::Ceph { doing, source }
+        }
+    }
+
+    /// The error of a journal operation, when it is one of permissions; otherwise gives it back.
+    pub(crate) fn journal(
+        credentials: &Credentials,
+        io: &Io,
+        data_pool: Option<&PoolName>,
+        error: JournalError,
+    ) -> Result<Self, JournalError> {
+        let denied = error.as_ceph().is_some_and(ceph::Error::is_denied);
+        if denied && let JournalError::Ceph { doing, source } = error {
+            Ok(Self::refused(credentials, io, data_pool, &doing, source))
+        } else {
+            Err(error)
         }
     }
 

@@ -3,38 +3,72 @@
 use std::thread;
 use std::time::Duration;
 
-use ceph::Io;
+use ceph::{Io, ReadOp, header_object, id_object, read_many};
 use cuttle_model::{ImageId, ImageName};
 use serde_json::json;
 use tracing::warn;
-
-use crate::torn;
 
 /// How often a manager that is still loading its modules is asked again.
 const MANAGER_ATTEMPTS: u32 = 20;
 const MANAGER_PAUSE: Duration = Duration::from_millis(250);
 
-/// Moves an image to the trash, and answers the ids that are to be removed from there.
+/// The object that lists a namespace's images.
+const DIRECTORY: &str = "rbd_directory";
+
+/// Bytes enough for any `rbd_id.` object.
+const ID_OBJECT_BYTES: usize = 4096;
+
+/// What there is under an image's name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Presence {
+    /// Nothing, by the cluster's own word.
+    Absent,
+    /// The name, or half of it, without a header: whoever made the image was interrupted, or is
+    /// at it. Nothing was ever written to it.
+    Torn,
+    /// A header.
+    Whole,
+}
+
+/// What there is under a name: its id object, its entry in the directory, and their headers. Two
+/// round trips; for rare paths.
+pub(crate) fn presence(io: &Io, image: &ImageName) -> Result<Presence, ceph::Error> {
+    let (object, entry) = (id_object(image), format!("name_{image}"));
+    let reads = [
+        (io, ReadOp::data(&object, ID_OBJECT_BYTES)),
+        (io, ReadOp::omap_get(DIRECTORY, &[entry.as_str()])),
+    ];
+    let mut presence = Presence::Absent;
+    let mut headers = Vec::new();
+    for reply in read_many(&reads) {
+        let Some(reply) = reply? else { continue };
+        let found = match reply.omap.get(&entry) {
+            Some(value) => value,
+            None if reply.bytes.is_empty() => continue,
+            None => &reply.bytes,
+        };
+        presence = Presence::Torn;
+        let id = io.parse_id(&object, found)?;
+        headers.push((io, ReadOp::data(&header_object(&id), 1)));
+    }
+    for reply in read_many(&headers) {
+        if reply?.is_some() {
+            presence = Presence::Whole;
+        }
+    }
+    Ok(presence)
+}
+
+/// As [`clear_present`], and answers the ids of all that is to be removed from the trash.
 ///
-/// Finds what an interrupted attempt left: an image in the trash already, by the id that the
-/// journal recorded or else by its name; and removes what librbd left of an image that never came
-/// to be. `present` is the id of the image that has the name now, if one has.
-///
-/// Idempotent. An empty answer means that nothing is left, by the cluster's own word.
-pub(crate) fn move_to_trash(
+/// Finds what an interrupted attempt has left there: by the id that the journal recorded, or else
+/// by name. Idempotent. An empty answer means that nothing is left, by the cluster's own word.
+pub(crate) fn clear_name(
     io: &Io,
     image: &ImageName,
-    present: Option<&ImageId>,
     recorded: Option<&ImageId>,
 ) -> Result<Vec<ImageId>, ceph::Error> {
-    if io.trash_move(image)?
-        && let Some(id) = present
-    {
-        return Ok(vec![id.clone()]);
-    }
-    if present.is_some() {
-        torn::remove(io, image)?;
-    }
+    clear_present(io, image)?;
     if let Some(id) = recorded
         && io.trash_get(id)?.is_some()
     {
@@ -42,6 +76,15 @@ pub(crate) fn move_to_trash(
     }
     let found = io.trash_find_all_by_name(image)?;
     Ok(found.into_iter().map(|entry| entry.id).collect())
+}
+
+/// Takes an image from its name: into the trash, or away if it is torn. Idempotent.
+pub(crate) fn clear_present(io: &Io, image: &ImageName) -> Result<(), ceph::Error> {
+    match presence(io, image)? {
+        Presence::Absent => Ok(()),
+        Presence::Torn => io.remove_image(image).map(drop),
+        Presence::Whole => io.trash_move(image).map(drop),
+    }
 }
 
 /// Has an image in the trash removed: by the manager, in the background, or by ourselves when the
@@ -75,7 +118,8 @@ pub(crate) fn remove_from_trash(io: &Io, id: &ImageId) -> Result<(), ceph::Error
             Err(error) => return Err(error),
         }
     };
-    warn!(image.id = %id, pool, error = %refusal, "the manager takes no RBD tasks; removing the image here");
+    warn!(image.id = %id, pool, error = %refusal,
+        "the manager takes no RBD tasks; removing the image here");
     io.trash_remove(id, true).map(drop)
 }
 
@@ -83,4 +127,14 @@ pub(crate) fn remove_from_trash(io: &Io, id: &ImageId) -> Result<(), ceph::Error
 /// (EINVAL), or closed to this user (EACCES, EPERM).
 fn manager_cannot(error: &ceph::Error) -> bool {
     error.is_unsupported() || error.is_denied() || error.errno().get() == libc::EINVAL
+}
+
+/// Whether the object map of an image is there; librbd makes it last.
+pub(crate) fn has_object_map(io: &Io, id: &ImageId) -> Result<bool, ceph::Error> {
+    let object = format!("rbd_object_map.{id}");
+    let mut replies = read_many(&[(io, ReadOp::data(&object, 1))]).into_iter();
+    match replies.next() {
+        Some(reply) => Ok(reply?.is_some()),
+        None => Ok(false),
+    }
 }

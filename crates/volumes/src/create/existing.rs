@@ -1,25 +1,34 @@
-//! Taking up a name that is taken: a whole volume, or what a crash or another process has left.
+//! Taking up a name that is taken: a finished volume, or what a crash or another process has left.
 
 use std::thread;
 use std::time::{Duration, Instant};
 
 use ceph::Io;
 use cuttle_journal::{DirectoryEntry, JournalError, Located, VolumeRecord, follow};
-use cuttle_model::{ByteSize, ImageFeatures, ImageId, ImageName, ObjectUuid};
-use tracing::warn;
+use cuttle_model::{ImageFeatures, ImageId, ImageName, ObjectUuid, PoolId};
+use tracing::{debug, warn};
 
 use super::{Attempt, CreateError, Creation};
 use crate::header::{Header, read_header};
-use crate::torn;
+use crate::remains;
 
-/// How often an image that looks half made is looked at again.
+/// How often a volume that another process is making is looked at.
 const LOOK_PAUSE: Duration = Duration::from_millis(20);
+
+/// How often the maker clears an image's name of what others had begun under it.
+const MAKE_ATTEMPTS: u32 = 8;
 
 /// How many image names one page of a search holds.
 const SEARCH_PAGE: u64 = 1000;
 
-/// The features that a StorageClass can ask for; librbd adds others by itself.
-const REQUESTABLE: ImageFeatures = ImageFeatures::from_bits(0b111_1101);
+/// Who began an unfinished volume.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Making {
+    /// This driver: without a commit it holds no data.
+    Ours,
+    /// ceph-csi, whose older releases recorded no image ids: a header may stand for data.
+    Foreign,
+}
 
 impl Creation<'_> {
     /// Goes on from where whoever took the name has got to.
@@ -34,45 +43,51 @@ impl Creation<'_> {
         let Some(record) = &found.record else {
             return self.without_record(uuid);
         };
-        if record.is_undoing && !record.is_committed() {
-            self.remove_all(uuid, &found.image)?;
-            return Ok(Attempt::Again);
-        }
-        match &record.co_name {
-            None => {
-                // A crash of ceph-csi between the name and the record's keys.
-                let filled = self
-                    .journal
-                    .complete_record(uuid, &self.record(&self.image_name(uuid)));
-                filled.map_err(|error| self.journal_failed(error))?;
-                return Ok(Attempt::Again);
-            }
-            Some(recorded) if *recorded != self.request.name => {
-                return Err(JournalError::ForeignRecord {
+        match (&record.co_name, &record.image_id) {
+            (Some(recorded), _) if *recorded != self.request.name => {
+                Err(JournalError::ForeignRecord {
                     name: self.request.name.clone(),
                     uuid: uuid.clone(),
                     recorded: recorded.clone(),
                 }
-                .into());
+                .into())
             }
-            Some(_) => {}
-        }
-        match &record.image_id {
-            Some(committed) => self.committed(&found, record, committed),
-            None => self.uncommitted(&found),
+            (Some(_), Some(committed)) => self.committed(&found, record, committed),
+            (Some(_), None) => self.uncommitted(uuid, record),
+            (None, _) => {
+                // A crash of ceph-csi between the name and the record's keys.
+                let record = self.record(&self.image_name(uuid));
+                let filled = self.journal.complete_record(uuid, &record);
+                if filled.map_err(|error| self.journal_failed(error))? {
+                    self.adopt(uuid, &record.image_name, Making::Foreign)
+                } else {
+                    Ok(Attempt::Again)
+                }
+            }
         }
     }
 
-    /// A name without a record: a crash right after the reservation. Its image may have been made,
-    /// even under another prefix, if the StorageClass has changed since.
+    /// A name without a record: a crash right after the reservation, or a creation that has got no
+    /// further yet. Whoever writes the record is the maker. The image may be there already, even
+    /// under another prefix, if the StorageClass has changed since.
     fn without_record(&self, uuid: &ObjectUuid) -> Result<Attempt, CreateError> {
         let image = match find_by_uuid(&self.io, uuid) {
             Ok(found) => found.unwrap_or_else(|| self.image_name(uuid)),
             Err(error) => return Err(self.refused("list the images", error)),
         };
         let written = self.journal.write_record(uuid, &self.record(&image));
-        written.map_err(|error| self.journal_failed(error))?;
-        Ok(Attempt::Again)
+        if !written.map_err(|error| self.journal_failed(error))? {
+            return Ok(Attempt::Again);
+        }
+        // The name may have been freed since it was read, by a creation that is being undone.
+        let entry = self.journal.find(&self.request.name);
+        let entry = entry.map_err(|error| self.journal_failed(error))?;
+        if entry.is_none_or(|entry| entry.uuid != *uuid) {
+            let removed = self.journal.forget_record(uuid);
+            removed.map_err(|error| self.journal_failed(error))?;
+            return Ok(Attempt::Again);
+        }
+        self.adopt(uuid, &image, Making::Ours)
     }
 
     /// A finished volume.
@@ -87,10 +102,7 @@ impl Creation<'_> {
         // recorded in between. Looked up now, it is there or gone.
         let id = match &found.image_id {
             Some(id) => Some(id.clone()),
-            None => {
-                let id = self.io.image_id(image);
-                id.map_err(|error| self.refused("look up the image", error))?
-            }
+            None => self.id_of(image)?,
         };
         let Some(id) = &id else {
             // A delete that was interrupted, or an operator: there is no volume any more. What is
@@ -112,81 +124,100 @@ impl Creation<'_> {
         };
         self.check_fit(&header)?;
         let labels = self.metadata_pairs();
-        if labels
-            .iter()
-            .any(|(key, value)| header.metadata.get(*key).is_none_or(|v| v != value))
-        {
+        let missing = |(key, value): &(&str, &str)| {
+            header.metadata.get(*key).map(String::as_str) != Some(*value)
+        };
+        if labels.iter().any(missing) {
             let labelled = self.io.set_image_metadata_by_id(id, &labels);
-            labelled.map_err(|error| self.refused("set the image's metadata", error))?;
+            labelled.map_err(|source| CreateError::Unlabelled {
+                name: name.clone(),
+                image: image.clone(),
+                source,
+            })?;
         }
         Ok(Attempt::Done(self.created(uuid, image, header.size)))
     }
 
-    /// A volume whose image is missing, half made, or made but not committed.
-    fn uncommitted(&self, found: &Located) -> Result<Attempt, CreateError> {
-        let (uuid, image) = (&found.uuid, &found.image);
-        let Some(id) = &found.image_id else {
-            self.remove_trashed(image)?;
-            return self.make_missing(uuid, image);
-        };
-        match self.wait_for_whole(id)? {
-            Some(header) => {
-                self.check_fit(&header)?;
-                self.finish(uuid, image, Some((id.clone(), header.size)))
-            }
-            None => {
-                warn!(image = %image, image.id = %id, "removing an image that was never completed");
-                torn::remove(&self.io, image).map_err(|error| self.image_failed(image, error))?;
-                self.make_missing(uuid, image)
-            }
-        }
-    }
-
-    /// Looks at an image until it is whole; `None` when it stays torn for so long that nobody can
-    /// be at work on it.
-    fn wait_for_whole(&self, id: &ImageId) -> Result<Option<Header>, CreateError> {
+    /// A volume that another creation is making, or was when it died: waits for its commit, and
+    /// takes over when its maker has been the same for too long.
+    fn uncommitted(
+        &self,
+        uuid: &ObjectUuid,
+        record: &VolumeRecord,
+    ) -> Result<Attempt, CreateError> {
+        let maker = record.maker.as_deref();
         let begun = Instant::now();
-        loop {
-            if let Some(header) = self.look_at(id)?
-                && self.is_whole(&header, id)?
-            {
-                return Ok(Some(header));
-            }
-            if begun.elapsed() >= self.controller.settings.torn_after {
-                return Ok(None);
-            }
+        while begun.elapsed() < self.controller.settings.take_over_after {
             thread::sleep(LOOK_PAUSE);
-        }
-    }
-
-    /// Waits for the image whose name is taken while no id belongs to it: it is being made, or was
-    /// left so by librbd when it could not take all steps back.
-    pub(super) fn await_image(&self, image: &ImageName) -> Result<Attempt, CreateError> {
-        let begun = Instant::now();
-        while begun.elapsed() < self.controller.settings.torn_after {
-            let id = self.io.image_id(image);
-            if id
-                .map_err(|error| self.refused("look up the image", error))?
-                .is_some()
-            {
+            let now = self
+                .journal
+                .load(uuid)
+                .map_err(|error| self.journal_failed(error))?;
+            let unchanged = now
+                .as_ref()
+                .is_some_and(|now| now.maker.as_deref() == maker && !now.is_committed());
+            if !unchanged {
                 return Ok(Attempt::Again);
             }
-            thread::sleep(LOOK_PAUSE);
         }
-        warn!(image = %image, "removing an image that was never completed");
-        torn::remove(&self.io, image).map_err(|error| self.image_failed(image, error))?;
+        let taken = self.journal.take_over(uuid, maker, &self.maker);
+        if !taken.map_err(|error| self.journal_failed(error))? {
+            return Ok(Attempt::Again);
+        }
+        let making = if maker.is_some() {
+            Making::Ours
+        } else {
+            Making::Foreign
+        };
+        debug!(volume.name = %self.request.name, "taking over an unfinished creation");
+        self.adopt(uuid, &record.image_name, making)
+    }
+
+    /// As the maker: commits the image that is there if it is whole, makes it anew if not.
+    fn adopt(
+        &self,
+        uuid: &ObjectUuid,
+        image: &ImageName,
+        making: Making,
+    ) -> Result<Attempt, CreateError> {
+        if let Some(id) = self.id_of(image)?
+            && let Some(header) = self.look_at(&id)?
+            && self.is_whole(&header, &id, making)?
+        {
+            self.check_fit(&header)?;
+            return self.finish(uuid, image, Some((id, header.size)));
+        }
+        for _attempt in 0..MAKE_ATTEMPTS {
+            match making {
+                // Whatever bears the name, also in the trash, is no volume: only a maker could
+                // have finished it, and none has.
+                Making::Ours => self.remove_image(image)?,
+                Making::Foreign => self.clear_name(image)?,
+            }
+            match self.make_with_librbd(image) {
+                Ok(()) => return self.finish(uuid, image, None),
+                // Another creation, which has lost the record to us, has just begun the image.
+                Err(error) if error.is_present() => {}
+                Err(error) => return self.undo(self.image_failed(image, error), uuid, image),
+            }
+        }
         Ok(Attempt::Again)
     }
 
-    fn is_whole(&self, header: &Header, id: &ImageId) -> Result<bool, CreateError> {
+    fn is_whole(&self, header: &Header, id: &ImageId, making: Making) -> Result<bool, CreateError> {
         if header.lacks_striping() {
             return Ok(false);
         }
-        if !header.features.contains(ImageFeatures::OBJECT_MAP) {
+        if making == Making::Foreign || !header.features.contains(ImageFeatures::OBJECT_MAP) {
             return Ok(true);
         }
-        let mapped = torn::has_object_map(&self.io, id);
+        let mapped = remains::has_object_map(&self.io, id);
         mapped.map_err(|error| self.refused("look at the image", error))
+    }
+
+    fn id_of(&self, image: &ImageName) -> Result<Option<ImageId>, CreateError> {
+        let id = self.io.image_id(image);
+        id.map_err(|error| self.refused("look up the image", error))
     }
 
     fn look_at(&self, id: &ImageId) -> Result<Option<Header>, CreateError> {
@@ -194,63 +225,8 @@ impl Creation<'_> {
         read_header(&self.io, id, &labels).map_err(|error| self.refused("look at the image", error))
     }
 
-    /// Whether an existing volume is what the request asks for.
-    fn check_fit(&self, header: &Header) -> Result<(), CreateError> {
-        let incompatible = |property, existing: String, requested: String| {
-            Err(CreateError::Incompatible {
-                name: self.request.name.clone(),
-                property,
-                existing,
-                requested,
-            })
-        };
-        let range = self.request.range;
-        let wanted = range.required.unwrap_or(ByteSize::ZERO);
-        if header.size < wanted {
-            return incompatible(
-                "size",
-                header.size.to_string(),
-                format!("at least {wanted}"),
-            );
-        }
-        if let Some(limit) = range.limit.filter(|limit| header.size > *limit) {
-            return incompatible("size", header.size.to_string(), format!("at most {limit}"));
-        }
-        let parameters = &self.request.parsed.parameters;
-        if let Some(wanted) = parameters.features {
-            let has = ImageFeatures::from_bits(header.features.bits() & REQUESTABLE.bits());
-            if has != wanted {
-                return incompatible("features", has.to_string(), wanted.to_string());
-            }
-        }
-        if let (Some(wanted), Some(order)) = (parameters.object_size, header.order)
-            && wanted.order() != order
-        {
-            return incompatible(
-                "object size order",
-                order.to_string(),
-                wanted.order().to_string(),
-            );
-        }
-        if let Some(wanted) = &parameters.data_pool {
-            let id = self.cluster.pool_id(wanted);
-            let id = id.map_err(|error| self.refused("look for the data pool", error))?;
-            if id.map(|id| id.get()) != header.data_pool {
-                let existing = header
-                    .data_pool
-                    .map_or_else(|| "none".to_owned(), |id| id.to_string());
-                return incompatible("data pool number", existing, wanted.to_string());
-            }
-        }
-        Ok(())
-    }
-
     /// A volume in another pool than its name: only older releases made such, for topologies.
-    fn in_other_pool(
-        &self,
-        entry: &DirectoryEntry,
-        pool: cuttle_model::PoolId,
-    ) -> Result<Attempt, CreateError> {
+    fn in_other_pool(&self, entry: &DirectoryEntry, pool: PoolId) -> Result<Attempt, CreateError> {
         let name = self.cluster.pool_name(pool);
         match name.map_err(|error| self.refused("look for the volume's pool", error))? {
             Some(other) => Err(CreateError::Incompatible {
@@ -260,7 +236,7 @@ impl Creation<'_> {
                 requested: self.io.pool_name().to_owned(),
             }),
             None => {
-                warn!(volume.name = %self.request.name, pool = %pool,
+                warn!(volume.name = %self.request.name, %pool,
                     "the volume's pool is gone; freeing its name");
                 let freed = self.journal.forget_name(&self.request.name, &entry.uuid);
                 freed.map_err(|error| self.journal_failed(error))?;
@@ -282,7 +258,7 @@ pub(crate) fn find_by_uuid(io: &Io, uuid: &ObjectUuid) -> Result<Option<ImageNam
         }
         match last {
             Some(last) if page.more => after = Some(last),
-            _ => return Ok(None),
+            Some(_) | None => return Ok(None),
         }
     }
 }

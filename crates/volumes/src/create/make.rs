@@ -1,6 +1,6 @@
 //! Making record and image, and committing them.
 
-use ceph::{ImageOptions, WriteOp, header_object, write_many};
+use ceph::{ImageOptions, ImagePlan, WriteOp, header_object, write_many};
 use cuttle_journal::{Journal, VolumeRecord, layout};
 use cuttle_model::{
     ByteSize, ComposedHandle, ImageFeatures, ImageId, ImageName, ObjectSize, ObjectUuid, Striping,
@@ -9,6 +9,31 @@ use cuttle_model::{
 use super::{Attempt, CreateError, Created, Creation};
 use crate::context::volume_context;
 use crate::reach::ReachError;
+
+/// Why record and image are not both made.
+enum NotMade {
+    /// One of them is there already.
+    Taken,
+    /// One of them failed.
+    Failed(CreateError),
+}
+
+/// The outcome of several writes that belong together: a failure that may still happen, else any
+/// failure.
+fn worst(outcomes: impl Iterator<Item = Result<(), ceph::Error>>) -> Result<(), ceph::Error> {
+    let mut worst: Result<(), ceph::Error> = Ok(());
+    for outcome in outcomes {
+        let is_worse = match (&worst, &outcome) {
+            (_, Ok(())) => false,
+            (Ok(()), Err(_)) => true,
+            (Err(known), Err(error)) => error.is_timeout() && !known.is_timeout(),
+        };
+        if is_worse {
+            worst = outcome;
+        }
+    }
+    worst
+}
 
 /// How far a failed commit got.
 enum HalfDone {
@@ -21,53 +46,111 @@ enum HalfDone {
 use HalfDone::{Uncommitted, Unlabelled};
 
 impl Creation<'_> {
-    /// Makes record and image of a name just reserved, at the same time.
+    /// Makes record and image of a name just reserved.
     pub(super) fn make_new(&self, uuid: &ObjectUuid) -> Result<Attempt, CreateError> {
         let image = self.image_name(uuid);
-        let object = layout::record_object(uuid);
-        let write = Journal::record_write(&self.record(&image));
-        let record = self.io.start_write(&object, &write);
-        // Not sent, so certainly not written: the image need not be tried.
-        let record = match record {
-            Ok(record) => record,
-            Err(error) => {
-                let error = self.record_failed(uuid, error);
-                return self.undo(error, uuid, &image);
-            }
+        let plan = self
+            .io
+            .plan_image(&image, self.size, &self.options(), &self.metadata_pairs());
+        let outcome = match plan {
+            Ok(Some(plan)) => self.make_planned(uuid, &image, &plan),
+            Ok(None) => self.make_other(uuid, &image),
+            Err(error) => Err(self.refused("read the pool's settings", error)),
         };
-        let made = self.make_image(&image);
-        let recorded = record.wait();
-        let failure = match (recorded, made) {
-            (Ok(()), Ok(())) => return self.finish(uuid, &image, None),
-            // Another process has taken the reservation up: so do we.
-            (Err(taken), _) if taken.is_present() => return Ok(Attempt::Again),
-            (Ok(()), Err(taken)) if taken.is_present() => return Ok(Attempt::Again),
-            // What may still happen decides, not what certainly failed.
-            (Err(record), Err(made)) if record.is_timeout() && !made.is_timeout() => {
-                self.record_failed(uuid, record)
-            }
-            (_, Err(made)) => self.image_failed(&image, made),
-            (Err(record), Ok(())) => self.record_failed(uuid, record),
-        };
-        self.undo(failure, uuid, &image)
-    }
-
-    /// Makes the image of a volume whose record is written.
-    pub(super) fn make_missing(
-        &self,
-        uuid: &ObjectUuid,
-        image: &ImageName,
-    ) -> Result<Attempt, CreateError> {
-        match self.make_image(image) {
-            Ok(()) => self.finish(uuid, image, None),
-            Err(error) if error.is_present() => self.await_image(image),
-            Err(error) => self.undo(self.image_failed(image, error), uuid, image),
+        match outcome {
+            Ok(attempt) => Ok(attempt),
+            Err(failure) => self.undo(failure, uuid, &image),
         }
     }
 
-    fn make_image(&self, image: &ImageName) -> Result<(), ceph::Error> {
+    /// The everyday image: record and names at once, then the header, then the commit.
+    fn make_planned(
+        &self,
+        uuid: &ObjectUuid,
+        image: &ImageName,
+        plan: &ImagePlan,
+    ) -> Result<Attempt, CreateError> {
+        let record = layout::record_object(uuid);
+        let write = Journal::record_write(&self.record(image));
+        let mut writes = vec![(record.as_str(), &write)];
+        writes.extend(
+            plan.names()
+                .iter()
+                .map(|(object, write)| (object.as_str(), write)),
+        );
+        let mut outcomes = self.write_all(&writes).into_iter();
+        let recorded = outcomes.next().unwrap_or(Ok(()));
+        let named = worst(outcomes);
+        match self.both(uuid, image, recorded, named) {
+            Ok(()) => {}
+            Err(NotMade::Taken) => return Ok(Attempt::Again),
+            Err(NotMade::Failed(error)) => return Err(error),
+        }
+        let header: Vec<_> = plan
+            .header()
+            .iter()
+            .map(|(object, write)| (object.as_str(), write))
+            .collect();
+        worst(self.write_all(&header).into_iter())
+            .map_err(|error| self.image_failed(image, error))?;
+        let (record, commit) = self.commit_write(uuid, plan.id());
+        let committed = self.io.write(&record, &commit);
+        committed.map_err(|error| self.commit_failed(uuid, error))?;
+        Ok(Attempt::Done(self.created(uuid, image, self.size)))
+    }
+
+    /// Any other image: the record is written while librbd makes it.
+    fn make_other(&self, uuid: &ObjectUuid, image: &ImageName) -> Result<Attempt, CreateError> {
+        let object = layout::record_object(uuid);
+        let write = Journal::record_write(&self.record(image));
+        let record = self.io.start_write(&object, &write);
+        // What could not be sent is certainly not written: the image need not be tried.
+        let record = record.map_err(|error| self.record_failed(uuid, error))?;
+        let made = self.make_with_librbd(image);
+        match self.both(uuid, image, record.wait(), made) {
+            Ok(()) => self.finish(uuid, image, None),
+            Err(NotMade::Taken) => Ok(Attempt::Again),
+            Err(NotMade::Failed(error)) => Err(error),
+        }
+    }
+
+    /// What follows from the outcomes of writing the record and making the image. What may still
+    /// happen counts for more than what certainly failed.
+    fn both(
+        &self,
+        uuid: &ObjectUuid,
+        image: &ImageName,
+        record: Result<(), ceph::Error>,
+        made: Result<(), ceph::Error>,
+    ) -> Result<(), NotMade> {
+        match (record, made) {
+            (Ok(()), Ok(())) => Ok(()),
+            // Another process has taken the reservation up: so do we.
+            (Err(taken), _) if taken.is_present() => Err(NotMade::Taken),
+            (Ok(()), Err(taken)) if taken.is_present() => Err(NotMade::Taken),
+            (Err(record), Err(made)) if record.is_timeout() && !made.is_timeout() => {
+                Err(NotMade::Failed(self.record_failed(uuid, record)))
+            }
+            (_, Err(made)) => Err(NotMade::Failed(self.image_failed(image, made))),
+            (Err(record), Ok(())) => Err(NotMade::Failed(self.record_failed(uuid, record))),
+        }
+    }
+
+    fn write_all(&self, writes: &[(&str, &WriteOp)]) -> Vec<Result<(), ceph::Error>> {
+        let writes: Vec<_> = writes
+            .iter()
+            .map(|(object, write)| (&self.io, *object, *write))
+            .collect();
+        write_many(&writes)
+    }
+
+    pub(super) fn make_with_librbd(&self, image: &ImageName) -> Result<(), ceph::Error> {
+        self.io.create_image(image, self.size, &self.options())
+    }
+
+    fn options(&self) -> ImageOptions {
         let parameters = &self.request.parsed.parameters;
-        let options = ImageOptions {
+        ImageOptions {
             features: parameters.features.map(ImageFeatures::bits),
             data_pool: parameters.data_pool.clone(),
             stripe_unit: parameters
@@ -75,8 +158,7 @@ impl Creation<'_> {
                 .map(|Striping { unit, .. }| unit.bytes()),
             stripe_count: parameters.striping.map(|Striping { count, .. }| count),
             order: parameters.object_size.map(ObjectSize::order),
-        };
-        self.io.create_image(image, self.size, &options)
+        }
     }
 
     /// Commits a whole image, and gives it its metadata. `known` is its id and size, if it was
@@ -113,7 +195,7 @@ impl Creation<'_> {
 
     /// Writes the image's id into the record and the metadata into the image, at the same time.
     fn commit(&self, uuid: &ObjectUuid, id: &ImageId) -> Result<(), HalfDone> {
-        let (record, commit) = Journal::commit_write(&self.request.name, uuid, id);
+        let (record, commit) = self.commit_write(uuid, id);
         let header = header_object(id);
         let label = WriteOp::new()
             .assert_exists()
@@ -123,9 +205,8 @@ impl Creation<'_> {
             writes.push((&self.io, header.as_str(), &label));
         }
         let mut outcomes = write_many(&writes).into_iter();
-        outcomes.next().unwrap_or(Ok(())).map_err(|error| {
-            Uncommitted(self.denied_or(error, |error| Journal::commit_error(uuid, error).into()))
-        })?;
+        let committed = outcomes.next().unwrap_or(Ok(()));
+        committed.map_err(|error| Uncommitted(self.commit_failed(uuid, error)))?;
         outcomes.next().unwrap_or(Ok(())).map_err(Unlabelled)
     }
 
@@ -160,7 +241,16 @@ impl Creation<'_> {
             self.request.name.clone(),
             image.clone(),
             self.request.parsed.metadata.pvc_namespace.clone(),
+            self.maker.clone(),
         )
+    }
+
+    fn commit_write(&self, uuid: &ObjectUuid, id: &ImageId) -> (String, WriteOp) {
+        Journal::commit_write(&self.request.name, uuid, id, &self.maker)
+    }
+
+    fn commit_failed(&self, uuid: &ObjectUuid, error: ceph::Error) -> CreateError {
+        self.denied_or(error, |error| Journal::commit_error(uuid, error).into())
     }
 
     fn record_failed(&self, uuid: &ObjectUuid, error: ceph::Error) -> CreateError {
@@ -188,11 +278,11 @@ impl Creation<'_> {
 
     /// The error of a journal operation.
     pub(super) fn journal_failed(&self, error: cuttle_journal::JournalError) -> CreateError {
-        match error {
-            cuttle_journal::JournalError::Ceph { doing, source } if source.is_denied() => {
-                self.refused(&doing, source)
-            }
-            error => error.into(),
+        let data_pool = self.request.parsed.parameters.data_pool.as_ref();
+        let credentials = &self.request.credentials;
+        match ReachError::journal(credentials, &self.io, data_pool, error) {
+            Ok(reach) => reach.into(),
+            Err(error) => error.into(),
         }
     }
 

@@ -11,9 +11,8 @@ impl Creation<'_> {
     /// Ends with `error`, after removing what was begun: first the image, then the record, then
     /// the name, so that a crash in between is taken up by whoever asks for the name next.
     ///
-    /// The record is marked first: no other process commits it from then on. Looks again when one
-    /// has done so before, or when a delete has taken the record away. Leaves a volume alone whose
-    /// failed step may still take effect.
+    /// Only the maker undoes; when another has taken over, the volume is its. Leaves a volume alone
+    /// whose failed step may still take effect.
     pub(super) fn undo(
         &self,
         error: CreateError,
@@ -26,11 +25,8 @@ impl Creation<'_> {
         if error.may_still_happen() {
             return Err(error);
         }
-        match self.journal.begin_undo(uuid) {
-            Ok(false) => return Ok(Attempt::Again),
-            Ok(true) => {}
-            // A full pool takes no mark, but removals.
-            Err(failed) => debug!(error = %chain(&failed), "undoing without a mark"),
+        if !self.is_ours_to_undo(uuid, image) {
+            return Ok(Attempt::Again);
         }
         let name = self.request.name.clone();
         match self.remove_all(uuid, image) {
@@ -44,6 +40,25 @@ impl Creation<'_> {
                 cause: Box::new(error),
                 undoing: Box::new(undoing),
             }),
+        }
+    }
+
+    /// Makes sure that nobody else makes this volume while it is undone: with a new maker's text
+    /// in the record, those who watch it wait anew. A pool that takes no writes, as a full one,
+    /// takes none from others either.
+    fn is_ours_to_undo(&self, uuid: &ObjectUuid, image: &ImageName) -> bool {
+        let undoer = ObjectUuid::random().to_string();
+        match self.journal.take_over(uuid, Some(&self.maker), &undoer) {
+            Ok(true) => true,
+            // Not our record, or none: it was not written, and must not be now by another.
+            Ok(false) => {
+                let written = self.journal.write_record(uuid, &self.record(image));
+                written.unwrap_or(true)
+            }
+            Err(failed) => {
+                debug!(error = %chain(&failed), "undoing without telling others");
+                true
+            }
         }
     }
 
@@ -72,18 +87,18 @@ impl Creation<'_> {
     }
 
     /// Removes an image that never was a volume, wherever a crash has left it.
-    fn remove_image(&self, image: &ImageName) -> Result<(), CreateError> {
-        let failed = |error| self.image_failed(image, error);
-        let present = self.io.image_id(image).map_err(failed)?;
-        let trashed = remains::move_to_trash(&self.io, image, present.as_ref(), None);
-        self.empty_trash(image, trashed.map_err(failed)?)
+    pub(super) fn remove_image(&self, image: &ImageName) -> Result<(), CreateError> {
+        let trashed = remains::clear_name(&self.io, image, None);
+        self.empty_trash(
+            image,
+            trashed.map_err(|error| self.image_failed(image, error))?,
+        )
     }
 
-    /// Removes what an interrupted undoing has left in the trash.
-    pub(super) fn remove_trashed(&self, image: &ImageName) -> Result<(), CreateError> {
-        let trashed = self.io.trash_find_all_by_name(image);
-        let trashed = trashed.map_err(|error| self.image_failed(image, error))?;
-        self.empty_trash(image, trashed.into_iter().map(|entry| entry.id).collect())
+    /// Removes what is under an image's name, but nothing from the trash.
+    pub(super) fn clear_name(&self, image: &ImageName) -> Result<(), CreateError> {
+        let cleared = remains::clear_present(&self.io, image);
+        cleared.map_err(|error| self.image_failed(image, error))
     }
 
     fn empty_trash(&self, image: &ImageName, ids: Vec<ImageId>) -> Result<(), CreateError> {
