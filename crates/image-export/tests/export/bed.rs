@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use cuttle_image_export::{Answer, ExportRequest, LogSettings, Refusal, parse_ready_line};
 use cuttle_model::{Credentials, ImageName, Monitors, PoolName, RadosNamespace, Secret, UserId};
-use cuttle_testbed::{Cluster, Program, shared_cluster, until};
+use cuttle_testbed::{Cluster, Program, StartOptions, shared_cluster, until};
 use rustix::mount::{UnmountFlags, unmount};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
@@ -27,7 +27,15 @@ pub(crate) struct Bed {
 
 impl Bed {
     pub(crate) fn new() -> Self {
-        let cluster = shared_cluster();
+        Self::on(shared_cluster())
+    }
+
+    /// A namespace of a cluster that is the test's own, so that it may be paused.
+    pub(crate) fn own() -> Self {
+        Self::on(Cluster::start(&StartOptions::default()).unwrap())
+    }
+
+    fn on(cluster: Cluster) -> Self {
         let namespace = format!("export-{}", uuid::Uuid::new_v4().simple());
         cluster.namespace("rbd", &namespace).unwrap();
         Self { cluster, namespace }
@@ -39,17 +47,16 @@ impl Bed {
 
     /// Makes an image with the features the driver gives by default.
     pub(crate) fn image(&self, image: &str, mib: u64) {
+        self.image_with(image, mib, "layering");
+    }
+
+    /// Makes an image with these features, separated by commas.
+    pub(crate) fn image_with(&self, image: &str, mib: u64, features: &str) {
         let size = format!("{mib}M");
+        let words = ["create", "--size", &size, "--image-feature", features];
         let spec = self.spec(image);
-        let words = [
-            "create",
-            "--size",
-            &size,
-            "--image-feature",
-            "layering",
-            &spec,
-        ];
-        self.cluster.rbd(&words).unwrap();
+        let made = self.cluster.program("rbd").args(words).arg(spec).ok();
+        made.unwrap();
     }
 
     pub(crate) fn request(&self, image: &str, mountpoint: &Path) -> ExportRequest {
