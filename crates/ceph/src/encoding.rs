@@ -129,8 +129,8 @@ mod tests {
             order_and_size(b"\x16\0\0\0\x40\0\0\0\0").unwrap(),
             (22, 1 << 30)
         );
-        assert!(order_and_size(b"\x16\0\0").is_err());
-        assert!(order_and_size(b"").is_err());
+        order_and_size(b"\x16\0\0").unwrap_err();
+        order_and_size(b"").unwrap_err();
     }
 
     #[test]

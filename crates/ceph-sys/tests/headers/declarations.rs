@@ -58,23 +58,24 @@ impl Function {
 
 /// The C types of `a: T, b: Option<unsafe extern "C" fn(..) -> R>`; names may be missing.
 fn parameter_types(parameters: &str) -> Vec<String> {
-    let (mut depth, mut start, mut parts) = (0_i32, 0, Vec::new());
-    for (at, letter) in parameters.char_indices() {
+    let (mut depth, mut before, mut parts) = (0_i32, ' ', vec![String::new()]);
+    for letter in parameters.chars() {
         match letter {
             '(' | '<' | '[' => depth += 1,
             ')' | ']' => depth -= 1,
-            '>' if !parameters[..at].ends_with('-') => depth -= 1,
-            ',' if depth == 0 => {
-                parts.push(&parameters[start..at]);
-                start = at + 1;
-            }
+            '>' if before != '-' => depth -= 1,
             _ => {}
         }
+        if letter == ',' && depth == 0 {
+            parts.push(String::new());
+        } else {
+            parts.last_mut().unwrap().push(letter);
+        }
+        before = letter;
     }
-    parts.push(&parameters[start..]);
     let parts = parts
-        .into_iter()
-        .map(str::trim)
+        .iter()
+        .map(|part| part.trim())
         .filter(|part| !part.is_empty());
     parts.map(|part| c_type(type_of(part))).collect()
 }

@@ -255,7 +255,7 @@ fn wrong_declarations_are_refused() {
         assert!(compile("-S", &checks(&declarations)).is_err(), "{wrong}");
     }
     let declarations = Declarations::read(&RBD.replace("pub addr: *mut c_char", "pub addr: u64"));
-    assert!(compile("-S", &layouts(&declarations)).is_err());
+    compile("-S", &layouts(&declarations)).unwrap_err();
 }
 
 /// `RbdClone4` as `rbd_clone4`.
