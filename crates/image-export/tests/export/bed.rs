@@ -245,9 +245,9 @@ impl Export {
 
     /// Kills the process at once, as a crash would, and clears its dead mount away.
     ///
-    /// The cluster is told too: its watch would otherwise keep the image from being removed until
-    /// it times out.
-    pub(crate) fn crash(mut self, bed: &Bed, image: &str) {
+    /// The cluster is told too, by an entry in the blocklist, which is the answer: the watch would
+    /// otherwise keep the image from being removed until it times out.
+    pub(crate) fn crash(mut self, bed: &Bed, image: &str) -> String {
         let address = bed.watchers(image).pop().unwrap();
         self.child.kill().unwrap();
         self.child.wait().unwrap();
@@ -255,6 +255,7 @@ impl Export {
         bed.cluster
             .json(&["osd", "blocklist", "add", &address])
             .unwrap();
+        address
     }
 
     /// Unmounts the file and answers the process's exit code.

@@ -51,7 +51,7 @@ fn data_synced_before_a_crash_is_there_after_it() {
     file.write_all_at(&bytes, MIB).unwrap();
     file.sync_data().unwrap();
     drop(file);
-    export.crash(&bed, "crash");
+    let fenced = export.crash(&bed, "crash");
     let content = bed.content("crash");
     assert!(content[1 << 20..4 << 20] == bytes, "synced data is gone");
 
@@ -60,6 +60,8 @@ fn data_synced_before_a_crash_is_there_after_it() {
     again.open().read_exact_at(&mut read, MIB).unwrap();
     assert!(read == bytes, "the new export reads something else");
     assert_eq!(again.unmount(), 0);
+    let pardon = ["osd", "blocklist", "rm", &fenced];
+    bed.cluster.json(&pardon).unwrap();
 }
 
 #[test]
