@@ -171,6 +171,12 @@ impl Dispatcher {
         }
     }
 
+    /// Whether [`Dispatcher::drain`] has begun.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.shared.lanes().draining
+    }
+
     /// How many jobs have panicked since the start.
     #[must_use]
     pub fn panics(&self) -> u64 {

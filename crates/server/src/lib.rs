@@ -1,9 +1,30 @@
 //! The CSI services: tonic at the rim, a checking boundary, and a dispatcher that runs the work.
+//!
+//! ```text
+//!  socket ─▶ rim ─▶ boundary ─▶ dispatch ─▶ cuttle-volumes, cuttle-node
+//!            │        │           └ claim, join, lane, job          (docs/dispatch.md)
+//!            │        └ wire message → checked request, all mistakes at once
+//!            └ request id, span, deadline, line in the log, status
+//! ```
+//!
+//! Wire types and `async` stop here: the layers below are blocking code over checked values. One
+//! table ([`status`]) turns failures into gRPC codes; nothing else chooses one.
 
-#[allow(dead_code, reason = "wip")]
 mod boundary;
+mod cluster_directory;
 pub mod dispatch;
-#[allow(dead_code, reason = "wip")]
+mod listing;
+mod readiness;
 mod rim;
 pub mod rpc;
+mod serve;
+mod services;
 pub mod status;
+
+#[cfg(test)]
+mod error_catalogue;
+
+pub use cluster_directory::ClusterDirectory;
+pub use readiness::{Hold, Readiness};
+pub use serve::{DriverServices, ServeError, ServeOptions, serve};
+pub use services::{RbdControllerParts, RbdNodeParts};

@@ -11,7 +11,7 @@ use tonic::metadata::MetadataMap;
 use tonic::{Code, Response, Status};
 use tracing::{Instrument, Span, field};
 
-use crate::dispatch::{Dispatcher, Failure};
+use crate::dispatch::{Ask, Dispatcher, Failure, Fingerprint, Hold, Key, LaneName};
 use crate::rpc::Rpc;
 use crate::status::{Doing, status};
 
@@ -62,12 +62,18 @@ impl Failed {
     }
 }
 
-/// One call on its way through the server.
-pub(crate) struct Call {
+/// What the work of a call needs to know about it.
+#[derive(Debug, Clone)]
+pub(crate) struct Visit {
     pub(crate) rpc: Rpc,
     pub(crate) request_id: Arc<str>,
     /// When the caller stops listening; the answer is sent a little before.
     pub(crate) deadline: Option<Instant>,
+}
+
+/// One call on its way through the server.
+pub(crate) struct Call {
+    visit: Visit,
     started: Instant,
     span: Span,
     answered: bool,
@@ -76,8 +82,7 @@ pub(crate) struct Call {
 impl fmt::Debug for Call {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Call")
-            .field("rpc", &self.rpc)
-            .field("request_id", &self.request_id)
+            .field("visit", &self.visit)
             .finish_non_exhaustive()
     }
 }
@@ -95,9 +100,11 @@ impl Call {
             volume.handle = field::Empty,
         );
         Self {
-            rpc,
-            request_id,
-            deadline: started.checked_add(wait(metadata)),
+            visit: Visit {
+                rpc,
+                request_id,
+                deadline: started.checked_add(wait(metadata)),
+            },
             started,
             span,
             answered: false,
@@ -109,9 +116,9 @@ impl Call {
         self.span.record(field, cuttle_model::names::shorten(text));
     }
 
-    /// The call's span, for jobs that work for it.
-    pub(crate) fn span(&self) -> &Span {
-        &self.span
+    /// The call as its work sees it.
+    pub(crate) fn visit(&self) -> Visit {
+        self.visit.clone()
     }
 
     /// Runs the call's work inside its span, writes its line and makes the reply.
@@ -125,7 +132,7 @@ impl Call {
         let duration_us = micros(self.started.elapsed());
         match result {
             Ok(reply) => {
-                if self.rpc.is_mutating() {
+                if self.visit.rpc.is_mutating() {
                     tracing::info!(code = "OK", duration_us, "finished");
                 } else {
                     tracing::debug!(code = "OK", duration_us, "finished");
@@ -133,7 +140,7 @@ impl Call {
                 Ok(Response::new(reply))
             }
             Err(failed) => {
-                let status = status(self.rpc, &failed.doing, failed.error.as_ref());
+                let status = status(self.visit.rpc, &failed.doing, failed.error.as_ref());
                 log_failure(&failed, status.code(), duration_us);
                 Err(status)
             }
@@ -162,13 +169,10 @@ fn log_failure(failed: &Failed, code: Code, duration_us: u64) {
     }
     let told = chain(error);
     let doing = &failed.doing;
-    match error.class() {
-        Class::Bug => {
-            tracing::error!(code, error.code = %number, duration_us, %doing, error = told, "failed");
-        }
-        _ => {
-            tracing::warn!(code, error.code = %number, duration_us, %doing, error = told, "failed");
-        }
+    if error.class() == Class::Bug {
+        tracing::error!(code, error.code = %number, duration_us, %doing, error = told, "failed");
+    } else {
+        tracing::warn!(code, error.code = %number, duration_us, %doing, error = told, "failed");
     }
 }
 
@@ -233,6 +237,64 @@ fn grpc_timeout(text: &str) -> Option<Duration> {
 pub(crate) struct Shared {
     pub(crate) ids: RequestIds,
     pub(crate) dispatcher: Dispatcher,
+}
+
+/// Where and with which claims a call's work runs.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    /// What the call is doing, for messages.
+    pub(crate) doing: Doing,
+    /// Everything the work holds.
+    pub(crate) keys: Vec<(Key, Hold)>,
+    /// Where it runs.
+    pub(crate) lane: LaneName,
+    /// The request's content.
+    pub(crate) fingerprint: Fingerprint,
+}
+
+impl Shared {
+    /// Runs blocking work on its lane, or joins the same request's, and waits for the outcome.
+    pub(crate) async fn run<T, E>(
+        &self,
+        visit: &Visit,
+        plan: Plan,
+        work: impl FnOnce() -> Result<T, E> + Send + 'static,
+    ) -> Result<Arc<T>, Failed>
+    where
+        T: Send + Sync + 'static,
+        E: Explain,
+    {
+        let Plan {
+            doing,
+            keys,
+            lane,
+            fingerprint,
+        } = plan;
+        let ask = Ask {
+            rpc: visit.rpc,
+            request_id: Arc::clone(&visit.request_id),
+            keys,
+            fingerprint,
+            lane,
+        };
+        let submitted = self.dispatcher.submit(ask, move || {
+            work().map_err(|error| -> Failure { Arc::new(error) })
+        });
+        let ticket = match submitted {
+            Ok(ticket) => ticket,
+            Err(refusal) => return Err(Failed::new(doing, refusal)),
+        };
+        let joined = ticket.joined();
+        if joined {
+            tracing::debug!(job = ticket.job_request_id(), "joined a running request");
+        }
+        let outcome = ticket.wait(visit.deadline).await;
+        outcome.map_err(|error| Failed {
+            told_elsewhere: joined && error.class() != Class::Late,
+            doing,
+            error,
+        })
+    }
 }
 
 #[cfg(test)]

@@ -22,15 +22,20 @@ use crate::rpc::Rpc;
 #[must_use]
 pub fn code(rpc: Rpc, class: Class, left: Left) -> Code {
     let plain = plain(class);
-    match rpc {
-        Rpc::CreateVolume if left == Left::MaybeRunning => uncertain(plain),
+    let maybe_left = left == Left::MaybeRunning;
+    if maybe_left
+        && matches!(
+            rpc,
+            Rpc::CreateVolume | Rpc::NodeStageVolume | Rpc::NodePublishVolume
+        )
+    {
+        uncertain(plain)
+    } else if rpc == Rpc::CreateVolume && is_parking(plain) {
         // Nothing is there and nothing runs: the attempt is over. Repeating it helps only when the
         // state of the system has changed, which is what FailedPrecondition says.
-        Rpc::CreateVolume if is_parking(plain) => Code::FailedPrecondition,
-        Rpc::NodeStageVolume | Rpc::NodePublishVolume if left == Left::MaybeRunning => {
-            uncertain(plain)
-        }
-        _ => plain,
+        Code::FailedPrecondition
+    } else {
+        plain
     }
 }
 

@@ -44,15 +44,15 @@ pub(crate) fn list(
         ));
         return None;
     }
-    wire.into_iter()
-        .enumerate()
-        .map(|(index, wire)| one(check, &format!("volume_capabilities[{index}]"), Some(wire)))
-        .fold(Some(Vec::new()), |all, one| {
-            all.zip(one).map(|(mut all, one)| {
-                all.push(one);
-                all
-            })
-        })
+    let mut whole = true;
+    let mut all = Vec::with_capacity(wire.len());
+    for (index, wire) in wire.into_iter().enumerate() {
+        match one(check, &format!("volume_capabilities[{index}]"), Some(wire)) {
+            Some(one) => all.push(one),
+            None => whole = false,
+        }
+    }
+    whole.then_some(all)
 }
 
 fn access(check: &mut Check, field: &str, wire: Option<AccessType>) -> Option<Access> {
@@ -141,40 +141,40 @@ fn mode(
     Some(mode)
 }
 
-/// A capability as the wire carries it, for replies that echo one.
-pub(crate) fn to_wire(capability: &VolumeCapability) -> v1::VolumeCapability {
-    let access_type = match &capability.access {
-        Access::Block => AccessType::Block(v1::volume_capability::BlockVolume {}),
-        Access::Filesystem {
-            fs_type,
-            mount_flags,
-        } => AccessType::Mount(v1::volume_capability::MountVolume {
-            fs_type: fs_type
-                .as_ref()
-                .map(|fs| fs.as_str().to_owned())
-                .unwrap_or_default(),
-            mount_flags: mount_flags.clone(),
-            volume_mount_group: String::new(),
-        }),
-    };
-    let mode = match capability.mode {
-        AccessMode::SingleNodeWriter => Mode::SingleNodeWriter,
-        AccessMode::SingleNodeReaderOnly => Mode::SingleNodeReaderOnly,
-        AccessMode::MultiNodeReaderOnly => Mode::MultiNodeReaderOnly,
-        AccessMode::MultiNodeSingleWriter => Mode::MultiNodeSingleWriter,
-        AccessMode::MultiNodeMultiWriter => Mode::MultiNodeMultiWriter,
-        AccessMode::SingleNodeSingleWriter => Mode::SingleNodeSingleWriter,
-        AccessMode::SingleNodeMultiWriter => Mode::SingleNodeMultiWriter,
-    };
-    v1::VolumeCapability {
-        access_mode: Some(v1::volume_capability::AccessMode { mode: mode.into() }),
-        access_type: Some(access_type),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The way back, so that every part is seen to survive.
+    fn to_wire(capability: &VolumeCapability) -> v1::VolumeCapability {
+        let access_type = match &capability.access {
+            Access::Block => AccessType::Block(v1::volume_capability::BlockVolume {}),
+            Access::Filesystem {
+                fs_type,
+                mount_flags,
+            } => AccessType::Mount(v1::volume_capability::MountVolume {
+                fs_type: fs_type
+                    .as_ref()
+                    .map(|fs| fs.as_str().to_owned())
+                    .unwrap_or_default(),
+                mount_flags: mount_flags.clone(),
+                volume_mount_group: String::new(),
+            }),
+        };
+        let mode = match capability.mode {
+            AccessMode::SingleNodeWriter => Mode::SingleNodeWriter,
+            AccessMode::SingleNodeReaderOnly => Mode::SingleNodeReaderOnly,
+            AccessMode::MultiNodeReaderOnly => Mode::MultiNodeReaderOnly,
+            AccessMode::MultiNodeSingleWriter => Mode::MultiNodeSingleWriter,
+            AccessMode::MultiNodeMultiWriter => Mode::MultiNodeMultiWriter,
+            AccessMode::SingleNodeSingleWriter => Mode::SingleNodeSingleWriter,
+            AccessMode::SingleNodeMultiWriter => Mode::SingleNodeMultiWriter,
+        };
+        v1::VolumeCapability {
+            access_mode: Some(v1::volume_capability::AccessMode { mode: mode.into() }),
+            access_type: Some(access_type),
+        }
+    }
 
     fn mount(fs_type: &str, flags: &[&str], mode: i32) -> v1::VolumeCapability {
         v1::VolumeCapability {

@@ -108,17 +108,12 @@ impl Explain for Mistakes {
 
     /// The class that the caller has to see: a wrong value before a missing feature before a size.
     fn class(&self) -> Class {
-        let rank = |class: &Class| match class {
-            Class::Invalid => 0,
-            Class::Unsupported => 1,
-            Class::OutOfRange => 2,
-            _ => 3,
-        };
-        std::iter::once(&self.first)
-            .chain(&self.others)
-            .map(|mistake| mistake.class)
-            .min_by_key(rank)
-            .unwrap_or(Class::Invalid)
+        let all = || std::iter::once(&self.first).chain(&self.others);
+        let told_first = [Class::Invalid, Class::Unsupported, Class::OutOfRange];
+        told_first
+            .into_iter()
+            .find(|class| all().any(|mistake| mistake.class == *class))
+            .unwrap_or(self.first.class)
     }
 
     fn remedy(&self) -> Option<Cow<'static, str>> {

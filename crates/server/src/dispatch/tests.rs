@@ -45,10 +45,11 @@ fn name(text: &str) -> Key {
 }
 
 fn conflict_of<T: std::fmt::Debug>(result: Result<T, Refusal>) -> Holder {
-    match result.unwrap_err() {
-        Refusal::Conflict { holder, .. } => *holder,
-        other => panic!("not a conflict: {other}"),
-    }
+    let refusal = result.unwrap_err();
+    let Refusal::Conflict { holder, .. } = refusal else {
+        panic!("not a conflict: {refusal}");
+    };
+    *holder
 }
 
 /// Polls until `done`, for at most ten seconds.

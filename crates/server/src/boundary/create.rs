@@ -1,0 +1,137 @@
+//! CreateVolume's request.
+
+use cuttle_csi::v1;
+use cuttle_model::{
+    CapacityRange, ClusterTable, CoName, Parsed, RbdParameters, SizeError, VolumeCapability,
+    round_for_image,
+};
+use cuttle_volumes::CreateVolume;
+
+use super::mistakes::{Check, Mistake, Mistakes};
+use super::secrets::{SecretsOf, credentials};
+use super::{capability, cluster};
+
+/// Checks CreateVolume.
+///
+/// # Errors
+/// All mistakes of the request.
+pub(crate) fn create(
+    wire: v1::CreateVolumeRequest,
+    table: &ClusterTable,
+) -> Result<CreateVolume, Mistakes> {
+    let mut check = Check::default();
+    let name = check.take("name", CoName::new(wire.name));
+    refuse_unsupported(
+        &mut check,
+        wire.volume_content_source,
+        wire.mutable_parameters.is_empty(),
+    );
+    let capabilities = capability::list(&mut check, wire.volume_capabilities);
+    for (index, capability) in capabilities.iter().flatten().enumerate() {
+        let field = format!("volume_capabilities[{index}]");
+        usable_when_new(&mut check, &field, capability);
+    }
+    let parsed = check.take("parameters", RbdParameters::parse(&wire.parameters));
+    if let Some(parsed) = &parsed {
+        let id = &parsed.parameters.cluster;
+        cluster(&mut check, "parameters.clusterID", id, table);
+    }
+    let range = range(
+        &mut check,
+        wire.capacity_range.unwrap_or_default(),
+        parsed.as_ref(),
+    );
+    let credentials = credentials(&mut check, &wire.secrets, SecretsOf::Provisioner);
+    let whole = (|| {
+        Some(CreateVolume {
+            name: name?,
+            range: range?,
+            capabilities: capabilities?,
+            parsed: parsed?,
+            credentials: credentials?,
+        })
+    })();
+    check.finish_with(whole)
+}
+
+fn refuse_unsupported(
+    check: &mut Check,
+    source: Option<v1::VolumeContentSource>,
+    no_mutable_parameters: bool,
+) {
+    use v1::volume_content_source::Type;
+    if let Some(source) = source {
+        let (field, what) = match source.r#type {
+            Some(Type::Snapshot(_)) => ("volume_content_source.snapshot", "restoring a snapshot"),
+            Some(Type::Volume(_)) => ("volume_content_source.volume", "cloning a volume"),
+            None => ("volume_content_source", "a content source"),
+        };
+        check.add(Mistake::unsupported(
+            field,
+            format!("{what} is not supported yet"),
+            "create an empty volume, without dataSource in the claim",
+        ));
+    }
+    if !no_mutable_parameters {
+        check.add(Mistake::unsupported(
+            "mutable_parameters",
+            "volume attributes classes are not supported yet",
+            "remove volumeAttributesClassName from the claim",
+        ));
+    }
+}
+
+/// An empty volume cannot be for readers only; otherwise as [`usable`].
+fn usable_when_new(check: &mut Check, field: &str, capability: &VolumeCapability) {
+    if capability.is_read_only() {
+        check.add(Mistake::invalid(
+            format!("{field}.access_mode.mode"),
+            format!("{} does not go with a new, empty volume", capability.mode),
+            "create the volume with ReadWriteOnce, fill it and mount it read-only",
+        ));
+    } else {
+        usable(check, field, capability);
+    }
+}
+
+/// A file system on a block device is torn apart when several nodes write to it.
+pub(super) fn usable(check: &mut Check, field: &str, capability: &VolumeCapability) {
+    if !capability.is_block() && capability.is_multi_node_writer() {
+        check.add(Mistake::invalid(
+            format!("{field}.access_mode.mode"),
+            format!(
+                "{} does not go with a file system, which only one node may write to",
+                capability.mode
+            ),
+            "use ReadWriteOnce or volumeMode Block, or a CephFS StorageClass",
+        ));
+    }
+}
+
+/// The requested range, in which a possible image size lies. An absent range comes as zeros.
+fn range(
+    check: &mut Check,
+    wire: v1::CapacityRange,
+    parsed: Option<&Parsed>,
+) -> Option<CapacityRange> {
+    let range = if wire == v1::CapacityRange::default() {
+        CapacityRange::default()
+    } else {
+        let range = CapacityRange::from_wire(wire.required_bytes, wire.limit_bytes);
+        check.take("capacity_range", range)?
+    };
+    let rounded = round_for_image(range.required, range.limit);
+    let size = check.take("capacity_range", rounded)?;
+    if let Some(parsed) = parsed {
+        let largest = parsed.parameters.largest_image();
+        if size > largest {
+            let error = SizeError::TooLarge {
+                required: size,
+                largest,
+            };
+            check.add(Mistake::refused("capacity_range", &error));
+            return None;
+        }
+    }
+    Some(range)
+}

@@ -1,0 +1,16 @@
+//! The gRPC services: thin glue between wire messages, the boundary and the dispatcher.
+
+mod controller;
+mod controller_reply;
+mod identity;
+mod node;
+mod node_reply;
+mod plan;
+mod unserved;
+
+pub(crate) use controller::ControllerService;
+pub use controller::RbdControllerParts;
+pub(crate) use identity::IdentityService;
+pub(crate) use node::NodeService;
+pub use node::RbdNodeParts;
+pub(crate) use unserved::Unserved;

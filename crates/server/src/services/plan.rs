@@ -1,0 +1,25 @@
+//! The parts of a plan that all services make in the same way.
+
+use std::sync::Arc;
+
+use cuttle_model::ClusterId;
+use cuttle_model::names::shorten;
+use prost::Message;
+
+use crate::dispatch::{Fingerprint, LaneName};
+use crate::status::Doing;
+
+/// `create volume "pvc-1"`.
+pub(super) fn doing(verb: &str, volume: &str) -> Doing {
+    Doing::new(format!("{verb} volume \"{}\"", shorten(volume)))
+}
+
+/// The fingerprint of a whole request, secrets included.
+pub(super) fn fingerprint(wire: &impl Message) -> Fingerprint {
+    Fingerprint::of(&wire.encode_to_vec())
+}
+
+/// The lane of a cluster's controller operations.
+pub(super) fn cluster_lane(cluster: &ClusterId) -> LaneName {
+    LaneName::Cluster(Arc::from(cluster.as_str()))
+}
