@@ -165,12 +165,7 @@ fn controller(rpc: &Rpc, mut workload: Workload, call: ControllerCall) -> Result
             parameters,
         } => {
             for parameter in &parameters {
-                let (key, value) = parameter.split_once('=').unwrap_or((parameter, ""));
-                if value.is_empty() {
-                    workload.parameters.remove(key);
-                } else {
-                    workload.parameters.insert(key.to_owned(), value.to_owned());
-                }
+                workload.set_parameter(parameter);
             }
             let request = workload.create(&name, size.0);
             let answer = rpc.wait("CreateVolume", rpc.controller().create_volume(request))?;

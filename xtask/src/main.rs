@@ -2,6 +2,7 @@
 //!
 //! `make` is what people type; see the Makefile for which target calls what.
 
+mod bench;
 mod check;
 mod child;
 mod cluster;
@@ -53,6 +54,8 @@ enum Command {
     Demo(demo::DemoOptions),
     /// Remove whatever a demo, a benchmark or a development cluster left.
     Down,
+    /// Measure a driver's speed and memory beside the bare library.
+    Bench(bench::BenchOptions),
     /// Make a CSI call by hand.
     Csi(csi::CsiOptions),
     /// Check layers, tidiness, licences and the other rules of the house.
@@ -67,6 +70,7 @@ fn main() -> ExitCode {
         Command::Test { arguments } => test::run(&arguments, &mut screen),
         Command::Demo(options) => demo::run(&options, &mut screen),
         Command::Down => down::run(&mut screen),
+        Command::Bench(options) => bench::run(&options, &mut screen),
         Command::Csi(options) => csi::run(options, &mut screen),
         Command::Check => check::run(&mut screen),
     };

@@ -66,6 +66,30 @@ impl Rpc {
         NodeClient::new(self.channel.clone())
     }
 
+    /// Runs several pieces of work at once on this thread, and waits for all of them.
+    pub(crate) fn join<T>(&self, work: Vec<impl Future<Output = T>>) -> Vec<T> {
+        let mut waiting: Vec<_> = work.into_iter().map(|one| (Box::pin(one), None)).collect();
+        self.runtime.block_on(std::future::poll_fn(move |context| {
+            let mut pending = false;
+            for (one, result) in &mut waiting {
+                if result.is_none() {
+                    match one.as_mut().poll(context) {
+                        std::task::Poll::Ready(value) => *result = Some(value),
+                        std::task::Poll::Pending => pending = true,
+                    }
+                }
+            }
+            if pending {
+                return std::task::Poll::Pending;
+            }
+            let done = waiting
+                .iter_mut()
+                .filter_map(|(_, result)| result.take())
+                .collect();
+            std::task::Poll::Ready(done)
+        }))
+    }
+
     /// Waits for a call's answer.
     pub(crate) fn wait<T>(
         &self,

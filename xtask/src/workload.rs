@@ -57,6 +57,16 @@ impl Workload {
         }
     }
 
+    /// Sets the parameter of `name=value`; an empty value removes it.
+    pub(crate) fn set_parameter(&mut self, text: &str) {
+        let (name, value) = text.split_once('=').unwrap_or((text, ""));
+        if value.is_empty() {
+            self.parameters.remove(name);
+        } else {
+            self.parameters.insert(name.to_owned(), value.to_owned());
+        }
+    }
+
     /// One writer, a file system.
     pub(crate) fn capability(&self) -> v1::VolumeCapability {
         let mount = MountVolume {
