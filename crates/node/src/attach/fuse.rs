@@ -34,6 +34,9 @@ const PROCESS_START: Duration = Duration::from_secs(5);
 /// How often a new size is looked for.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
+/// How long an export process is waited for before its state is looked at again.
+const WAIT_EVERY: Duration = Duration::from_millis(100);
+
 /// The most that is read of `/proc/<pid>/stat`.
 const STAT: usize = 4096;
 
@@ -91,14 +94,29 @@ impl<'a> FuseAttach<'a> {
             // Moved, not copied: the line holds the key.
             .stdin(std::mem::take(&mut *line))
             .within(start_within + PROCESS_START);
+        let detached = DetachedProgram::new(program);
+        let log = match &request.log.file {
+            Some(file) => Some(AbsolutePath::try_from(file.as_path()).map_err(|error| {
+                HostFailure::at("open the log of the export of", image)(error.into())
+            })?),
+            None => None,
+        };
+        let detached = match &log {
+            // What the libraries write when they die goes there, too.
+            Some(file) => detached.log_to(file),
+            None => detached,
+        };
         let started = self
             .host
-            .spawn_detached("host.export", &DetachedProgram::new(program))
+            .spawn_detached("host.export", &detached)
             .map_err(HostFailure::at("start the export of", image))?;
         match parse_ready_line(&started.line) {
             Ok(Answer::Ready { .. }) => self.remember(order, started.pid),
             Ok(Answer::Refused(refusal)) => {
-                self.wait_for_end(started.pid)?;
+                // It has nothing to clean up any more; only what it leaves in the table of
+                // processes is collected.
+                let gone = self.host.wait_process_gone(started.pid, WAIT_EVERY);
+                gone.map_err(HostFailure::at("wait for process", started.pid))?;
                 let image = image.to_string();
                 Err(AttachError::ExportRefused { image, refusal })
             }
@@ -125,7 +143,8 @@ impl<'a> FuseAttach<'a> {
         file.write(order.stash).map_err(AttachError::Stash)
     }
 
-    /// When the process of this id started; `None` when there is none.
+    /// When the process of this id started; `None` when there is none, or only its remains wait
+    /// for a parent that does not look.
     fn started_at(&self, pid: u32) -> Result<Option<u64>, AttachError> {
         let failed = || HostFailure::at("read the start time of process", pid);
         let path = AbsolutePath::new(format!("/proc/{pid}/stat"));
@@ -137,23 +156,23 @@ impl<'a> FuseAttach<'a> {
         }
     }
 
-    /// Waits for the end of the process the stash names, unless it is another one by now.
+    /// Waits for the end of the export process, unless its id belongs to another one by now.
     fn wait_for_exporter(&self, exporter: Exporter) -> Result<(), AttachError> {
-        if self.started_at(exporter.pid)? != Some(exporter.started) {
-            return Ok(());
-        }
-        self.wait_for_end(exporter.pid)
-    }
-
-    fn wait_for_end(&self, pid: u32) -> Result<(), AttachError> {
+        let Exporter { pid, started } = exporter;
         let limit = self.settings.patience.export_end;
-        let started = Instant::now();
-        let gone = self.host.wait_process_gone(pid, limit);
-        if gone.map_err(HostFailure::at("wait for process", pid))? {
-            return Ok(());
+        let limit = job::remaining().map_or(limit, |left| left.min(limit));
+        let begun = Instant::now();
+        while self.started_at(pid)? == Some(started) {
+            let waited = begun.elapsed();
+            if waited >= limit {
+                return Err(AttachError::ExporterStays { pid, waited });
+            }
+            let gone = self.host.wait_process_gone(pid, WAIT_EVERY);
+            if gone.map_err(HostFailure::at("wait for process", pid))? {
+                break;
+            }
         }
-        let waited = started.elapsed();
-        Err(AttachError::ExporterStays { pid, waited })
+        Ok(())
     }
 
     /// Takes the loop devices over the file down, flushing them first.
@@ -320,11 +339,17 @@ fn gone(device: &AbsolutePath) -> cuttle_host::Error {
     cuttle_door::FromErrno::from_errno("host.loop_device", device.to_string(), libc::ENXIO)
 }
 
-/// Field 22 of `/proc/<pid>/stat`. The second field, in brackets, may itself hold blanks.
+/// Field 22 of `/proc/<pid>/stat`, unless field 3 says that the process has ended. The second
+/// field, in brackets, may itself hold blanks.
 fn start_time(stat: &[u8]) -> Option<u64> {
     let text = String::from_utf8_lossy(stat);
     let (_, after_name) = text.rsplit_once(')')?;
-    after_name.split_whitespace().nth(19)?.parse().ok()
+    let mut fields = after_name.split_whitespace();
+    let state = fields.next()?;
+    if matches!(state, "Z" | "X") {
+        return None;
+    }
+    fields.nth(18)?.parse().ok()
 }
 
 #[cfg(test)]
@@ -335,6 +360,7 @@ mod tests {
     fn the_start_time_is_found_behind_any_name() {
         let stat = "7 (a) b) S 1 7 7 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 98765 1 2 3";
         assert_eq!(start_time(stat.as_bytes()), Some(98_765));
+        assert_eq!(start_time(stat.replace(" S ", " Z ").as_bytes()), None);
         assert_eq!(start_time(b"7 (a) S 1"), None);
         assert_eq!(start_time(b""), None);
     }

@@ -1,0 +1,8 @@
+//! The node operations with real mounts, devices and processes, on a real cluster.
+
+#[cfg(test)]
+mod faults;
+#[cfg(test)]
+mod field;
+#[cfg(test)]
+mod life;
