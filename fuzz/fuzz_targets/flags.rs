@@ -3,16 +3,19 @@
 #![no_main]
 
 use cuttle_app::flags::Given;
+use cuttle_app::settings::Settings;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {
-    if let Err(mistakes) = Given::parse(text.lines().map(str::to_owned)) {
-        assert!(!mistakes.is_empty());
-        for mistake in mistakes {
-            assert!(
-                mistake.to_string().len() < 2048,
-                "a message must stay short"
-            );
-        }
+    let given = Given::parse(text.lines().map(str::to_owned));
+    for mistake in given.mistakes() {
+        assert!(
+            mistake.to_string().len() < 2048,
+            "a message must stay short"
+        );
+    }
+    // Settings are checked whatever was wrong with the form.
+    if let Err(error) = Settings::from_flags(&given) {
+        assert!(error.mistakes().len() >= given.mistakes().len());
     }
 });

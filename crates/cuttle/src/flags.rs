@@ -7,7 +7,7 @@
 mod duration;
 mod table;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub use duration::parse_duration;
 pub use table::{Effect, FLAGS, Flag, Kind, reference_page};
@@ -62,32 +62,42 @@ impl FlagError {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Given {
     values: BTreeMap<&'static str, String>,
+    broken: BTreeSet<&'static str>,
+    mistakes: Vec<FlagError>,
     /// Whether help was asked for.
     pub help: bool,
 }
 
 impl Given {
-    /// Reads arguments, without the program's name. Values are checked against their kind.
-    ///
-    /// # Errors
-    /// All mistakes together.
-    pub fn parse<I>(arguments: I) -> Result<Self, Vec<FlagError>>
+    /// Reads arguments, without the program's name. Values are checked against their kind; what is
+    /// wrong is found in [`Given::mistakes`], and the rest is read all the same.
+    pub fn parse<I>(arguments: I) -> Self
     where
         I: IntoIterator<Item = String>,
     {
         let mut arguments = arguments.into_iter();
         let mut given = Self::default();
-        let mut wrong = Vec::new();
         while let Some(argument) = arguments.next() {
             if let Err(error) = given.read(&argument, &mut arguments) {
-                wrong.push(error);
+                if let FlagError::NoValue(name) | FlagError::Value { name, .. } = &error {
+                    given.broken.insert(name);
+                }
+                given.mistakes.push(error);
             }
         }
-        if wrong.is_empty() || given.help {
-            Ok(given)
-        } else {
-            Err(wrong)
-        }
+        given
+    }
+
+    /// What is wrong with the form of the arguments.
+    #[must_use]
+    pub fn mistakes(&self) -> &[FlagError] {
+        &self.mistakes
+    }
+
+    /// Whether the flag was given in a wrong form, so that its default stands in for it.
+    #[must_use]
+    pub fn is_broken(&self, name: &str) -> bool {
+        self.broken.contains(name)
     }
 
     fn read(

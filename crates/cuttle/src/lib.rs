@@ -2,10 +2,14 @@
 //! running driver.
 //!
 //! No decision about volumes is made here. `flags` knows how arguments are spelled, `settings` what
-//! they must be, `config` what `config.json` says; `run` is the list of phases.
+//! they must be, `config` what `config.json` says; `run` and `serve` are the list of phases.
 
 pub mod config;
 pub mod flags;
+pub mod invocation;
 pub mod listener;
 pub mod logging;
+pub mod run;
+pub mod serve;
 pub mod settings;
+pub mod version;

@@ -1,2 +1,7 @@
 //! The cuttle binary.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cuttle_app::run::run(std::env::args_os())
+}

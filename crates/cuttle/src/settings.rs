@@ -27,8 +27,6 @@ pub struct Settings {
     pub drain_timeout: Duration,
     /// Operations at once for each cluster.
     pub lane_size: u16,
-    /// The directory for files that last until the next boot.
-    pub run_directory: PathBuf,
     /// Faults to inject, for tests.
     pub faults: FaultPlan,
     /// What deserves a warning at start.
@@ -97,12 +95,6 @@ impl CommandLineError {
     }
 }
 
-impl From<Vec<FlagError>> for CommandLineError {
-    fn from(mistakes: Vec<FlagError>) -> Self {
-        Self { mistakes }
-    }
-}
-
 impl fmt::Display for CommandLineError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.mistakes.as_slice() {
@@ -134,11 +126,11 @@ impl Settings {
     /// Checks the given flags as a whole.
     ///
     /// # Errors
-    /// All mistakes together.
+    /// All mistakes together, those of form first.
     pub fn from_flags(given: &Given) -> Result<Self, CommandLineError> {
         let mut check = Check {
             given,
-            wrong: Vec::new(),
+            wrong: given.mistakes().to_vec(),
         };
         let driver = driver(&mut check);
         check_clone_limits(&mut check);
@@ -153,14 +145,15 @@ impl Settings {
             ceph_timeout: check.timeout("ceph-timeout"),
             drain_timeout: given.duration("drain-timeout"),
             lane_size: check.lane_size(),
-            run_directory: check.path("rundir"),
             faults: check.faults(),
             warnings: warnings(given),
         };
         if check.wrong.is_empty() {
             Ok(settings)
         } else {
-            Err(check.wrong.into())
+            Err(CommandLineError {
+                mistakes: check.wrong,
+            })
         }
     }
 }
@@ -172,7 +165,11 @@ struct Check<'a> {
 }
 
 impl Check<'_> {
+    /// Notes a mistake, unless the flag's form was wrong already: its default is not to blame.
     fn wrong(&mut self, name: &'static str, rule: impl Into<String>) {
+        if self.given.is_broken(name) {
+            return;
+        }
         self.wrong
             .push(FlagError::value(name, rule, self.given.text(name)));
     }

@@ -181,7 +181,7 @@ pub const FLAGS: &[Flag] = &[
     flag("radosnamespacecephfs", Kind::Text, "", CEPHFS, "RADOS namespace of the CephFS journal"),
     flag("rbdhardmaxclonedepth", Kind::Count, "8", CLONES, "clone depth at which a flatten must end first, 1 to 14"),
     flag("rbdsoftmaxclonedepth", Kind::Count, "4", CLONES, "clone depth at which flattening begins, at most --rbdhardmaxclonedepth"),
-    own("rundir", Kind::Text, "/run/cuttle", "directory for files that last until the next boot"),
+    Flag { effect: Effect::None("no such file is kept so far"), ..own("rundir", Kind::Text, "/run/cuttle", "directory for files that last until the next boot") },
     flag("setmetadata", Kind::Switch, "false", Effect::Acted, "write the names of claim and volume on images"),
     flag("skipforceflatten", Kind::Switch, "false", CLONES, "no flattening for kernels without deep-flatten"),
     flag("skip_headers", Kind::Switch, "false", KLOG, "klog: no headers in log lines"),

@@ -5,7 +5,12 @@ use proptest::prelude::*;
 use super::*;
 
 fn parse(arguments: &[&str]) -> Result<Given, Vec<FlagError>> {
-    Given::parse(arguments.iter().map(|&argument| argument.to_owned()))
+    let given = Given::parse(arguments.iter().map(|&argument| argument.to_owned()));
+    if given.mistakes().is_empty() {
+        Ok(given)
+    } else {
+        Err(given.mistakes().to_vec())
+    }
 }
 
 fn mistakes(arguments: &[&str]) -> Vec<String> {
@@ -199,8 +204,10 @@ proptest! {
             prop_oneof![any::<String>(), "--?[a-z_-]{0,12}=?[0-9a-z.-]{0,12}"], 0..8,
         )
     ) {
-        if let Err(wrong) = Given::parse(arguments) {
-            prop_assert!(!wrong.is_empty());
+        let given = Given::parse(arguments);
+        // Whatever was wrong, the rest can be asked for.
+        for flag in FLAGS {
+            prop_assert!(flag.kind.check(given.text(flag.name)).is_ok());
         }
     }
 }

@@ -11,11 +11,11 @@ const GOOD: [&str; 4] = [
 
 fn settings(more: &[&str]) -> Result<Settings, CommandLineError> {
     let arguments = GOOD.iter().chain(more).map(|&argument| argument.to_owned());
-    Settings::from_flags(&Given::parse(arguments).unwrap())
+    Settings::from_flags(&Given::parse(arguments))
 }
 
 fn mistakes(arguments: &[&str]) -> Vec<String> {
-    let given = Given::parse(arguments.iter().map(|&a| a.to_owned())).unwrap();
+    let given = Given::parse(arguments.iter().map(|&a| a.to_owned()));
     let error = Settings::from_flags(&given).unwrap_err();
     error.mistakes().iter().map(ToString::to_string).collect()
 }
@@ -95,6 +95,24 @@ fn required_flags_are_named() {
             "--type is required: it names the drivers to serve, such as rbd, got \"\"",
             "--drivername is required, got \"\"",
             "--nodeid is required, got \"\"",
+        ]
+    );
+}
+
+#[test]
+fn mistakes_of_form_and_of_content_are_told_together_and_once() {
+    assert_eq!(
+        mistakes(&[
+            "--type=rbd",
+            "--drivername=a",
+            "--lane-size=x",
+            "--endpoint=/a",
+            "--nodeid"
+        ]),
+        [
+            "--lane-size must be a whole number from 0, got \"x\"",
+            "--nodeid needs a value",
+            "--endpoint must be unix://<absolute path>, got \"/a\"",
         ]
     );
 }

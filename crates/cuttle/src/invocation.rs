@@ -1,0 +1,89 @@
+//! What the program was called to do.
+
+use std::ffi::OsString;
+use std::path::Path;
+
+/// One way of calling the program.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Invocation {
+    /// Serve drivers, with these flags.
+    Serve(Vec<String>),
+    /// Export one image as a file; started by the driver itself.
+    ImageExport,
+    /// Tell how to call it.
+    Help,
+    /// Called in a way that means nothing.
+    Unknown(String),
+}
+
+/// The text that tells how to call the program.
+pub const USAGE: &str = "\
+Usage: cuttle serve --type=rbd --drivername=<name> --nodeid=<node> [flags]
+       cuttle serve --help
+       cuttle --version
+
+Flags may also come first (cuttle --type=rbd …), and a program called cephcsi takes flags alone:
+both are `serve`. docs/flags.md explains every flag.
+";
+
+impl Invocation {
+    /// Reads the program's name and its arguments.
+    pub fn read(program: &Path, arguments: impl IntoIterator<Item = OsString>) -> Self {
+        // Values that are no text are shown in messages with their odd bytes replaced.
+        let mut arguments: Vec<String> = arguments
+            .into_iter()
+            .map(|argument| argument.to_string_lossy().into_owned())
+            .collect();
+        let is_ceph_csi = program.file_name().is_some_and(|name| name == "cephcsi");
+        match arguments.first().map(String::as_str) {
+            Some("serve") => Self::Serve(arguments.split_off(1)),
+            Some("image-export") if arguments.len() == 1 => Self::ImageExport,
+            Some("help" | "-h" | "--help" | "-help") => Self::Help,
+            Some(first) if first.starts_with('-') => Self::Serve(arguments),
+            _ if is_ceph_csi => Self::Serve(arguments),
+            Some(other) => Self::Unknown(cuttle_model::names::shorten(other)),
+            None => Self::Help,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(program: &str, arguments: &[&str]) -> Invocation {
+        Invocation::read(Path::new(program), arguments.iter().map(OsString::from))
+    }
+
+    fn serve(flags: &[&str]) -> Invocation {
+        Invocation::Serve(flags.iter().map(|&flag| flag.to_owned()).collect())
+    }
+
+    #[test]
+    fn serving_has_three_spellings() {
+        assert_eq!(read("/bin/cuttle", &["serve", "--v=1"]), serve(&["--v=1"]));
+        assert_eq!(read("cuttle", &["-type=rbd"]), serve(&["-type=rbd"]));
+        assert_eq!(
+            read("/usr/local/bin/cephcsi", &["--v=1"]),
+            serve(&["--v=1"])
+        );
+        assert_eq!(read("cephcsi", &[]), serve(&[]));
+        assert_eq!(read("cuttle", &["--version"]), serve(&["--version"]));
+    }
+
+    #[test]
+    fn exports_are_started_whatever_the_program_is_called() {
+        assert_eq!(read("cephcsi", &["image-export"]), Invocation::ImageExport);
+        assert_eq!(read("cuttle", &["image-export"]), Invocation::ImageExport);
+    }
+
+    #[test]
+    fn anything_else_is_answered_with_help() {
+        assert_eq!(read("cuttle", &[]), Invocation::Help);
+        assert_eq!(read("cuttle", &["--help"]), Invocation::Help);
+        assert_eq!(
+            read("cuttle", &["sreve"]),
+            Invocation::Unknown("sreve".to_owned())
+        );
+    }
+}

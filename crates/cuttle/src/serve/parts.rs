@@ -1,0 +1,96 @@
+//! What the services are made of: the doors, the connections and the host.
+
+use std::path::Path;
+use std::time::Duration;
+
+use ceph::{Clusters, ConnectOptions};
+use cuttle_door::Doors;
+use cuttle_host::Host;
+use cuttle_image_export::LogSettings as ExportLog;
+use cuttle_node::{ExportProgram, NodeSettings, RbdNode};
+use cuttle_server::{ClusterDirectory, RbdControllerParts, RbdNodeParts};
+use cuttle_volumes::{ControllerSettings, RbdController};
+use tracing::level_filters::LevelFilter;
+
+use crate::settings::{DriverSettings, LogFormat, LogSettings, Settings};
+
+/// A user's own settings for Ceph's libraries, read when present.
+const CEPH_CONF: &str = "/etc/ceph/ceph.conf";
+
+/// Longest wait for a connection, within the limit for all calls.
+const CONNECT: Duration = Duration::from_secs(15);
+
+/// Shared by all drivers of the process.
+#[derive(Debug)]
+pub(super) struct Parts {
+    ceph: Clusters,
+    host: Host,
+    clusters: ClusterDirectory,
+    node: NodeSettings,
+}
+
+impl Parts {
+    /// Makes the doors and what stands behind them; nothing is connected yet.
+    pub(super) fn new(settings: &Settings, clusters: ClusterDirectory, program: &Path) -> Self {
+        let doors = Doors::new(settings.faults.clone());
+        let export = ExportProgram {
+            path: program.to_owned(),
+            arguments: vec!["image-export".to_owned()],
+        };
+        let node = NodeSettings {
+            export_log: export_log(settings.log),
+            ..NodeSettings::new(export)
+        };
+        Self {
+            ceph: Clusters::new(doors.ceph, connect_options(settings.ceph_timeout)),
+            host: Host::new(doors.host),
+            clusters,
+            node,
+        }
+    }
+
+    /// The controller of a driver.
+    pub(super) fn controller(&self, driver: &DriverSettings) -> RbdControllerParts {
+        let settings = ControllerSettings {
+            instance: driver.instance.clone(),
+            set_metadata: driver.set_metadata,
+            cluster_name: driver.cluster_name.clone(),
+            ..ControllerSettings::default()
+        };
+        RbdControllerParts {
+            controller: RbdController::new(self.ceph.clone(), settings),
+            clusters: self.clusters.clone(),
+        }
+    }
+
+    /// The node of a driver.
+    pub(super) fn node(&self, driver: &DriverSettings) -> RbdNodeParts {
+        RbdNodeParts {
+            node: RbdNode::new(self.host.clone(), self.ceph.clone(), self.node.clone()),
+            clusters: self.clusters.clone(),
+            id: driver.node.clone(),
+            topology: std::collections::BTreeMap::new(),
+        }
+    }
+}
+
+fn connect_options(timeout: Duration) -> ConnectOptions {
+    let conf = Path::new(CEPH_CONF);
+    ConnectOptions {
+        operation_timeout: timeout,
+        monitor_timeout: timeout,
+        connect_timeout: CONNECT.min(timeout),
+        ceph_conf: conf.exists().then(|| conf.to_owned()),
+        ..ConnectOptions::default()
+    }
+}
+
+/// Exports outlive the process and log where it logs.
+fn export_log(log: LogSettings) -> ExportLog {
+    let libraries = log.level.min(LevelFilter::WARN);
+    ExportLog {
+        file: None,
+        json: log.format == LogFormat::Json,
+        level: format!("{libraries},cuttle={0},ceph={0}", log.level),
+    }
+}
