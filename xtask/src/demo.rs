@@ -165,9 +165,13 @@ fn conclude(proof: &Proof, steps: &[Value], kept: Option<&Path>, screen: &mut Sc
             ]
         })
         .collect();
-    screen.table(&["Step", "ms", "What was seen"], &rows);
+    screen.table(&["Step", "ms", "What was seen"], &["ms"], &rows);
     screen.line("");
-    screen.table(&["Left behind", "Count", "Looked at with"], &proof.rows());
+    screen.table(
+        &["Left behind", "Count", "Looked at with"],
+        &["Count"],
+        &proof.rows(),
+    );
     for leftover in proof.details() {
         screen.line(&format!("  {leftover}"));
     }

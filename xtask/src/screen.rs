@@ -4,9 +4,15 @@ use std::fmt::Display;
 use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
-use comfy_table::{Table, presets};
+use comfy_table::{CellAlignment, LineStyle, Table, TableStyle};
 
 use crate::environment;
+
+/// Lines above, below and under the head; none between rows.
+const STYLE: TableStyle = TableStyle::new()
+    .top_border(LineStyle::none().fill('─').junction('─'))
+    .header_separator(LineStyle::none().fill('─').junction('─'))
+    .bottom_border(LineStyle::none().fill('─').junction('─'));
 
 /// The form of a command's result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -101,14 +107,17 @@ impl Screen {
         }
     }
 
-    /// Shows a table for people.
-    pub(crate) fn table<C: Display>(&mut self, head: &[&str], rows: &[Vec<C>]) {
+    /// Shows a table for people. Columns of which the head is in `right` are set to the right.
+    pub(crate) fn table<C: Display>(&mut self, head: &[&str], right: &[&str], rows: &[Vec<C>]) {
         let mut table = Table::new();
-        table
-            .load_style(presets::UTF8_HORIZONTAL_ONLY)
-            .set_header(head.iter().copied());
+        table.load_style(STYLE).set_header(head.iter().copied());
         for row in rows {
             table.add_row(row.iter().map(ToString::to_string));
+        }
+        for (place, name) in head.iter().enumerate() {
+            if let Some(column) = table.column_mut(place).filter(|_| right.contains(name)) {
+                column.set_cell_alignment(CellAlignment::Right);
+            }
         }
         self.line(&table.to_string());
     }

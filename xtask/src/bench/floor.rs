@@ -115,6 +115,7 @@ impl Floor {
         let record = format!("csi.volume.{uuid}");
         let image_name = format!("csi-vol-{uuid}");
         let directory = WriteOp::new()
+            .create()
             .compare_omap(&key, None)
             .set_omap(&[(&key, &uuid)]);
         self.io.write(DIRECTORY, directory)?;

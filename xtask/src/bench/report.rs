@@ -125,7 +125,18 @@ impl Report {
             "target",
             "",
         ];
-        screen.table(&head, &rows);
+        screen.table(
+            &head,
+            &[
+                "driver p50",
+                "p99",
+                "per s",
+                "floor p50",
+                "figure",
+                "target",
+            ],
+            &rows,
+        );
         screen.line(
             "Times in ms. The floor is the bare library doing the same work in the same run; the \
              figure compares the driver with it.",
