@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use cuttle_door::{Door, job};
 use cuttle_model::{Credentials, Monitors};
 
-use crate::connection::Connection;
+use crate::connection::{Connection, Refused};
 use crate::error::{Errno, Error};
 use crate::io::Context;
 use crate::pools::Pools;
@@ -79,26 +79,28 @@ struct Entry {
 /// One connection being made, or made; callers with the same key wait for it together.
 #[derive(Debug, Default)]
 struct Attempt {
-    outcome: Mutex<Option<Result<Cluster, Errno>>>,
+    outcome: Mutex<Option<Result<Cluster, Refused>>>,
     ended: Condvar,
 }
 
 impl Attempt {
-    fn outcome(&self) -> MutexGuard<'_, Option<Result<Cluster, Errno>>> {
+    fn outcome(&self) -> MutexGuard<'_, Option<Result<Cluster, Refused>>> {
         self.outcome.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn end(&self, outcome: Result<Cluster, Errno>) {
+    fn end(&self, outcome: Result<Cluster, Refused>) {
         *self.outcome() = Some(outcome);
         self.ended.notify_all();
     }
 
-    fn wait(&self, limit: Duration) -> Result<Cluster, Errno> {
+    fn wait(&self, limit: Duration) -> Result<Cluster, Refused> {
         let waited = self
             .ended
             .wait_timeout_while(self.outcome(), limit, |end| end.is_none());
         let (outcome, _timed_out) = waited.unwrap_or_else(PoisonError::into_inner);
-        outcome.clone().unwrap_or(Err(Errno::new(libc::ETIMEDOUT)))
+        outcome
+            .clone()
+            .unwrap_or_else(|| Err(Errno::new(libc::ETIMEDOUT).into()))
     }
 
     /// The connection, when there is one and it is of use.
@@ -167,9 +169,13 @@ impl Clusters {
             let attempt = Shared::attempt(&self.shared, &key, monitors);
             let limit = self.shared.options.connect_timeout;
             let limit = job::remaining().map_or(limit, |left| left.min(limit));
-            attempt
-                .wait(limit)
-                .map_err(|errno| Error::new("rados.connect", &target, errno))
+            attempt.wait(limit).map_err(|refused| {
+                let error = Error::new("rados.connect", &target, refused.errno);
+                match refused.detail {
+                    Some(detail) => error.with_detail(&detail),
+                    None => error,
+                }
+            })
         })
     }
 
@@ -221,7 +227,7 @@ impl Shared {
             });
         if spawned.is_err() {
             shared.forget(key, &attempt);
-            attempt.end(Err(Errno::new(libc::ENOMEM)));
+            attempt.end(Err(Errno::new(libc::ENOMEM).into()));
         }
         attempt
     }
@@ -233,9 +239,9 @@ impl Shared {
                 attempt.end(Ok(self.cluster(key, connection)));
                 Self::start_sweeper(&self);
             }
-            Err(errno) => {
+            Err(refused) => {
                 self.forget(key, attempt);
-                attempt.end(Err(errno));
+                attempt.end(Err(refused));
             }
         }
     }

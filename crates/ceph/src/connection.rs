@@ -2,6 +2,7 @@
 
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::ptr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -41,6 +42,31 @@ unsafe impl Send for Connection {}
 // SAFETY: as above.
 unsafe impl Sync for Connection {}
 
+/// Why a connection was not made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Refused {
+    pub(crate) errno: Errno,
+    pub(crate) detail: Option<Box<str>>,
+}
+
+impl From<Errno> for Refused {
+    fn from(errno: Errno) -> Self {
+        Self {
+            errno,
+            detail: None,
+        }
+    }
+}
+
+impl Refused {
+    fn new(errno: i32, detail: String) -> Self {
+        Self {
+            errno: Errno::new(errno),
+            detail: Some(detail.into()),
+        }
+    }
+}
+
 impl Connection {
     /// Connects. Blocks for up to `client_mount_timeout`, which is not quite reliable (name
     /// service, a monitor that accepts but never answers): callers bound it from outside.
@@ -48,16 +74,44 @@ impl Connection {
         monitors: &Monitors,
         credentials: &Credentials,
         options: &ConnectOptions,
-    ) -> Result<Self, Errno> {
+    ) -> Result<Self, Refused> {
+        if !is_key(credentials.key.expose()) {
+            let detail = "the key is not the base64 text of a cephx key".to_owned();
+            return Err(Refused::new(libc::EKEYREJECTED, detail));
+        }
         let mut connection = Self::create(credentials)?;
+        if let Some(path) = &options.ceph_conf {
+            connection.read_file(path)?;
+        }
         connection.configure(monitors, credentials, options)?;
         // SAFETY: the handle is live and not yet connected; no other thread knows it.
-        Errno::check(unsafe { rados::rados_connect(connection.handle) })?;
+        let result = Errno::check(unsafe { rados::rados_connect(connection.handle) });
+        match result {
+            Ok(_) => {}
+            // No answer of a cluster, least of all "absent": the key has been looked at above, so
+            // it is the addresses that librados can make nothing of.
+            Err(errno) if matches!(errno.get(), libc::EINVAL | libc::ENOENT) => {
+                let detail = "an address of the monitors cannot be read or resolved".to_owned();
+                return Err(Refused::new(libc::EADDRNOTAVAIL, detail));
+            }
+            Err(errno) => return Err(errno.into()),
+        }
         connection.made = Some(Instant::now());
         // The first map is waited for here, where the wait is bounded, and not by whichever call
         // needs it first.
         connection.wait_for_latest_map()?;
         Ok(connection)
+    }
+
+    /// Reads a configuration file.
+    fn read_file(&self, path: &Path) -> Result<(), Refused> {
+        let name = CString::new(path.as_os_str().as_bytes()).map_err(|_nul| einval())?;
+        // SAFETY: the handle is live and not connected; the path is NUL-terminated.
+        let result = unsafe { rados::rados_conf_read_file(self.handle, name.as_ptr()) };
+        Errno::check(result).map(drop).map_err(|errno| {
+            let detail = format!("{} cannot be read: {errno}", path.display());
+            Refused::new(libc::EINVAL, detail)
+        })
     }
 
     fn create(credentials: &Credentials) -> Result<Self, Errno> {
@@ -83,11 +137,6 @@ impl Connection {
         credentials: &Credentials,
         options: &ConnectOptions,
     ) -> Result<(), Errno> {
-        if let Some(path) = &options.ceph_conf {
-            let path = CString::new(path.as_os_str().as_bytes()).map_err(|_nul| einval())?;
-            // SAFETY: the handle is live and not connected; the path is NUL-terminated.
-            Errno::check(unsafe { rados::rados_conf_read_file(self.handle, path.as_ptr()) })?;
-        }
         let quiet = QUIET
             .iter()
             .map(|subsystem| (format!("debug_{subsystem}"), "0/0".to_owned()));
@@ -172,4 +221,38 @@ pub(crate) fn text(text: &str) -> Result<CString, Errno> {
 
 fn einval() -> Errno {
     Errno::new(libc::EINVAL)
+}
+
+/// Whether a text is a cephx key: base64 of type, time of creation, length and secret. The
+/// library's own errno does not tell a malformed key from other mistakes.
+fn is_key(key: &str) -> bool {
+    /// `u16` type, `u32` seconds, `u32` nanoseconds, `u16` length (`CryptoKey::encode`).
+    const HEAD: usize = 12;
+    let digits = key.trim_end_matches('=');
+    let is_digit = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
+    key.len().is_multiple_of(4)
+        && key.len().saturating_sub(digits.len()) <= 2
+        && digits.bytes().all(is_digit)
+        && digits.len() / 4 * 3 > HEAD
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_told_from_other_texts() {
+        assert!(is_key("AQBdOwFrAAAAABAAAAAAAAAAAAAAAAAAAAAAAA=="));
+        let others = [
+            "",
+            "====",
+            "AQ==",
+            "not base64 at all",
+            "AQBdOwFrAAAAABAAAAAAAAAAAAAAAAAAAAAAAA",
+        ];
+        for other in others {
+            assert!(!is_key(other), "{other}");
+        }
+        assert!(!is_key("AQBdOwFrAAAA\0BAAAAAAAAAAAAAAAAAAAAAAAA=="));
+    }
 }

@@ -137,10 +137,13 @@ impl Error {
         self.errno.get() == libc::ECANCELED
     }
 
-    /// The user may not do this, or the key is wrong (EACCES, EPERM).
+    /// The user may not do this, or the key is wrong (EACCES, EPERM) or no key (EKEYREJECTED).
     #[must_use]
     pub fn is_denied(&self) -> bool {
-        matches!(self.errno.get(), libc::EACCES | libc::EPERM)
+        matches!(
+            self.errno.get(),
+            libc::EACCES | libc::EPERM | libc::EKEYREJECTED
+        )
     }
 
     /// This client has been fenced off by the cluster (EBLOCKLISTED, which is ESHUTDOWN).
@@ -223,7 +226,7 @@ fn meaning(errno: Errno) -> Meaning {
             Class::Down,
             Some("check that the cluster's monitors and OSDs are up and reachable from here"),
         ),
-        libc::EACCES | libc::EPERM => (
+        libc::EACCES | libc::EPERM | libc::EKEYREJECTED => (
             Code::new(1202),
             Class::Denied,
             Some("check the user, its key and its capabilities with `ceph auth get client.NAME`"),
@@ -246,7 +249,11 @@ fn meaning(errno: Errno) -> Meaning {
             Class::Unsupported,
             Some("the installed Ceph libraries or the cluster are too old for this"),
         ),
-        libc::ENOTCONN | libc::ECONNREFUSED | libc::EHOSTUNREACH | libc::ENETUNREACH => (
+        libc::ENOTCONN
+        | libc::ECONNREFUSED
+        | libc::EHOSTUNREACH
+        | libc::ENETUNREACH
+        | libc::EADDRNOTAVAIL => (
             Code::new(1209),
             Class::Down,
             Some("check the monitors' addresses in config.json and the network"),

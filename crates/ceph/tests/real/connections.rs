@@ -79,14 +79,45 @@ fn a_wrong_key_and_an_unknown_user_are_denied() {
 }
 
 #[test]
-fn a_key_that_is_no_key_is_refused() {
+fn a_key_that_is_no_key_is_denied_without_asking() {
     let witness = cuttle_testbed::shared_cluster();
     let (clusters, _doors) = pool_of_connections(ConnectOptions::default());
     for key in ["", "not base64 at all", "AQ==", "a\0b"] {
-        clusters
-            .connect(&monitors(&witness), &credentials("admin", key))
-            .unwrap_err();
+        let refused = clusters.connect(&monitors(&witness), &credentials("admin", key));
+        let error = refused.unwrap_err();
+        assert!(
+            error.is_denied() && error.to_string().contains("base64"),
+            "{error}"
+        );
     }
+}
+
+#[test]
+fn addresses_and_files_of_no_use_are_told_and_are_no_absence() {
+    let witness = cuttle_testbed::shared_cluster();
+    let (clusters, _doors) = pool_of_connections(ConnectOptions::default());
+    for address in ["no.such.host.invalid", "256.1.1.1:6789"] {
+        let addresses = Monitors::new(vec![address.to_owned()]).unwrap();
+        let error = clusters.connect(&addresses, &admin(&witness)).unwrap_err();
+        assert!(
+            !error.is_absent() && error.to_string().contains(address),
+            "{error}"
+        );
+        assert_eq!(error.class(), Class::Down);
+    }
+    let options = ConnectOptions {
+        ceph_conf: Some("/no/such/ceph.conf".into()),
+        ..ConnectOptions::default()
+    };
+    let (clusters, _doors) = pool_of_connections(options);
+    let error = clusters
+        .connect(&monitors(&witness), &admin(&witness))
+        .unwrap_err();
+    assert!(
+        !error.is_absent() && error.to_string().contains("/no/such/ceph.conf"),
+        "{error}"
+    );
+    assert_eq!(error.class(), Class::Invalid);
 }
 
 #[test]
