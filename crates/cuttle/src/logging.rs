@@ -22,7 +22,6 @@ pub fn start(settings: LogSettings) {
         LogFormat::Text => lines.with_filter(targets(settings.level)).boxed(),
         LogFormat::Json => lines
             .json()
-            .flatten_event(true)
             .with_current_span(true)
             .with_span_list(false)
             .with_filter(targets(settings.level))
