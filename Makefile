@@ -9,7 +9,7 @@
 #   make down            remove whatever a demo left, also after a crash
 #   make bench           speed and memory beside the bare library (BENCH="--quick" for a short run)
 #   make lint            format, clippy, and the checks of the house
-#   make fuzz            run the fuzz targets briefly (FUZZ_SECONDS=60 each)
+#   make fuzz            run the fuzz targets briefly (FUZZ_SECONDS=20 each)
 
 SHELL := /bin/sh
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
@@ -50,5 +50,5 @@ lint: xtask
 	cargo clippy --quiet --locked --workspace --all-targets -- --deny warnings
 	$(XTASK) check
 
-fuzz: xtask
-	@$(XTASK) fuzz --seconds $(or $(FUZZ_SECONDS),60)
+fuzz: setup
+	@scripts/fuzz.sh $(or $(FUZZ_SECONDS),20)

@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! <dir>/cluster/            Ceph (see cuttle-testbed)
+//! <dir>/listing/            the Secret with which the driver lists volumes and asks for capacity
 //! <dir>/work/config.json    the driver's list of clusters
 //! <dir>/work/*.sock         a socket for each process
 //! <dir>/work/*.log          a log for each process
@@ -62,6 +63,12 @@ impl Places {
     /// The driver's directory: everything that it may write.
     pub(crate) fn work(&self) -> PathBuf {
         self.dir.join("work")
+    }
+
+    /// The Secret for calls that carry none. Apart from what the driver may write, where no key
+    /// may ever be found.
+    pub(crate) fn listing(&self) -> PathBuf {
+        self.dir.join("listing")
     }
 
     /// The socket of a process.
@@ -147,16 +154,28 @@ impl Installation {
     }
 
     fn write_config(&self) -> Result<(), Failure> {
-        let work = self.places.work();
+        let listing = self.places.listing();
+        let key = self.cluster.user(
+            "csi-rbd-listing",
+            &[("mon", "profile rbd"), ("osd", "profile rbd-read-only")],
+        )?;
         let config = json!([{
             "clusterID": self.cluster.fsid(),
             "monitors": [self.cluster.monitors()],
+            "rbd": { "listing": { "credentialsDirectory": listing, "pools": ["rbd"] } },
         }]);
-        std::fs::create_dir_all(&work)
-            .and_then(|()| std::fs::write(work.join("config.json"), config.to_string()))
-            .map_err(|error| {
-                Failure::because(format!("cannot write to {}", work.display()), &error)
-            })
+        for (dir, name, content) in [
+            (&listing, "userID", "csi-rbd-listing"),
+            (&listing, "userKey", key.as_str()),
+            (
+                &self.places.work(),
+                "config.json",
+                config.to_string().as_str(),
+            ),
+        ] {
+            write_private(dir, name, content)?;
+        }
+        Ok(())
     }
 
     /// How to start one process of the driver.
@@ -206,4 +225,21 @@ impl Installation {
         workload.node = self.node.clone();
         workload
     }
+}
+
+fn write_private(dir: &Path, name: &str, content: &str) -> Result<(), Failure> {
+    use std::io::Write;
+    use std::os::unix::fs::OpenOptionsExt;
+    let path = dir.join(name);
+    std::fs::create_dir_all(dir)
+        .and_then(|()| {
+            std::fs::OpenOptions::new()
+                .write(true)
+                .create(true)
+                .truncate(true)
+                .mode(0o600)
+                .open(&path)
+        })
+        .and_then(|mut file| file.write_all(content.as_bytes()))
+        .map_err(|error| Failure::because(format!("cannot write {}", path.display()), &error))
 }

@@ -58,6 +58,7 @@ impl Journey {
         self.greet(ledger)?;
         let volume = self.create(ledger)?;
         let handle = &volume.volume_id;
+        self.look_around(ledger, handle)?;
 
         self.attach(ledger, &self.first, "node-a", &volume)?;
         let checksum = ledger.step("write 16 MiB, fsync", || {
@@ -128,6 +129,31 @@ impl Journey {
             Ok(((), "the same handle".to_owned()))
         })?;
         Ok(volume)
+    }
+
+    fn look_around(&self, ledger: &mut Ledger<'_>, handle: &str) -> Result<(), Failure> {
+        let rpc = &self.controller;
+        ledger.step("GetCapacity", || {
+            let request = v1::GetCapacityRequest {
+                parameters: self.workload.parameters.clone(),
+                ..v1::GetCapacityRequest::default()
+            };
+            let answer = rpc.wait("GetCapacity", rpc.controller().get_capacity(request))?;
+            let bytes = u64::try_from(answer.available_capacity).unwrap_or(0);
+            Ok(((), format!("{} available", mebibytes(bytes))))
+        })?;
+        ledger.step("ListVolumes", || {
+            let request = v1::ListVolumesRequest::default();
+            let answer = rpc.wait("ListVolumes", rpc.controller().list_volumes(request))?;
+            let listed = answer
+                .entries
+                .iter()
+                .filter_map(|entry| entry.volume.as_ref());
+            if !listed.clone().any(|volume| volume.volume_id == handle) {
+                return Err(Failure::new("the volume is not in the list"));
+            }
+            Ok(((), format!("{} volume, ours", listed.count())))
+        })
     }
 
     fn attach(
