@@ -47,7 +47,7 @@ pub use image::{Image, ImageStat, OpenMode, Snapshot, Watcher};
 pub use image_plan::ImagePlan;
 pub use images::{ImageOptions, ImagePage, header_object, id_object};
 pub use io::Io;
-pub use library::{Versions, versions};
+pub use library::{LateSymbol, Versions, versions};
 pub use listing::Objects;
 pub use pages::release_startup_pages;
 pub use pools::PoolRef;

@@ -18,10 +18,10 @@ use crate::io::Io;
 ///
 /// ```
 /// # use ceph::WriteOp;
-/// let claim = WriteOp::new().create().compare_omap("csi.volume.pvc-1", None).set_omap(&[(
-///     "csi.volume.pvc-1",
-///     b"6a2e…",
-/// )]);
+/// let claim = WriteOp::new()
+///     .create()
+///     .compare_omap("csi.volume.pvc-1", None)
+///     .set_omap(&[("csi.volume.pvc-1", "6a2e1f0c-2f7d-4c7e-9d0a-5c7b1a2e3f40")]);
 /// ```
 #[derive(Debug, Clone, Default)]
 pub struct WriteOp {

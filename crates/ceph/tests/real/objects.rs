@@ -1,7 +1,7 @@
 //! Objects, omap and compound writes.
 
-use ceph::{ReadOp, WriteOp, read_many, write_many};
-use cuttle_model::{PoolId, PoolName, RadosNamespace};
+use ceph::{ImageOptions, ReadOp, WriteOp, read_many, write_many};
+use cuttle_model::{ByteSize, Class, Explain, ImageName, PoolId, PoolName, RadosNamespace};
 
 use std::time::Duration;
 
@@ -216,6 +216,35 @@ fn a_pool_made_after_the_connection_is_found() {
     let gone = || write().is_err_and(|error| error.is_absent());
     assert!(until(Duration::from_secs(30), gone));
     assert_eq!(setup.cluster.pool_id(&new).unwrap(), None);
+}
+
+#[test]
+fn a_full_pool_is_told_at_once_and_removing_still_works() {
+    let setup = setup();
+    let name = random_name("full");
+    setup.witness.pool(&name).unwrap();
+    let full = PoolName::new(name.clone()).unwrap();
+    let io = setup.cluster.io(&full, &RadosNamespace::default()).unwrap();
+    let write = |object: &str| io.write(object, WriteOp::new().write_full(b"x"));
+    write("o").unwrap();
+    setup
+        .witness
+        .json(&["osd", "pool", "set-quota", &name, "max_objects", "1"])
+        .unwrap();
+    // The monitors notice with the next statistics; what adds nothing is let through for ever.
+    let is_full = || write(&random_name("more")).is_err_and(|error| error.is_full());
+    assert!(until(Duration::from_secs(60), is_full));
+    let options = ImageOptions {
+        features: Some(1),
+        ..ImageOptions::default()
+    };
+    let image = ImageName::new("i").unwrap();
+    let error = io
+        .create_image(&image, ByteSize::MIB, &options)
+        .unwrap_err();
+    assert_eq!(error.class(), Class::Full, "{error}");
+    assert!(io.remove("o").unwrap());
+    setup.witness.remove_pool(&name).unwrap();
 }
 
 #[test]
