@@ -79,11 +79,11 @@ impl<F: Copy> Late<F> {
     }
 }
 
-/// Since Ceph 20.
+/// Not in Ceph 16.
 pub static RBD_CLONE4: Late<RbdClone4> = Late::new(c"rbd_clone4");
-/// Since Ceph 20.
+/// Not in Ceph 16.
 pub static RBD_DIFF_ITERATE3: Late<RbdDiffIterate3> = Late::new(c"rbd_diff_iterate3");
-/// Since Ceph 19.
+/// Not in Ceph 16.
 pub static RBD_GROUP_SNAP_GET_INFO: Late<RbdGroupSnapGetInfo> =
     Late::new(c"rbd_group_snap_get_info");
 
