@@ -281,14 +281,14 @@ impl Deletion<'_> {
     fn move_to_trash(&self, target: &Target) -> Result<Vec<ImageId>, DeleteError> {
         let image = &target.image;
         let failed = |error| self.image(image, error);
-        if let Some(present) = &target.present
-            && let Some(watchers) = watchers(&self.io, image).map_err(failed)?
-        {
+        if let Some(present) = &target.present {
+            let watchers = watchers(&self.io, image, present).map_err(failed)?;
             if !watchers.is_empty() {
                 let image = image.clone();
                 return Err(DeleteError::InUse { image, watchers });
             }
-            if self.io.trash_move(image).map_err(failed)? {
+            // librbd moves an image without a header, too, but the manager stumbles over it.
+            if target.committed.is_some() && self.io.trash_move(image).map_err(failed)? {
                 return Ok(vec![present.clone()]);
             }
         }

@@ -1,0 +1,20 @@
+//! Controller operations against a real cluster (`CUTTLE_TEST_CLUSTER`), with Ceph's own programs
+//! as witness.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "the helpers of tests fail the test"
+)]
+
+mod calls;
+mod faults;
+mod fit;
+mod in_use;
+mod life;
+mod listing;
+mod races;
+mod refusals;
+mod setup;
+mod torn;

@@ -1,0 +1,102 @@
+//! Several processes at the same volume: here, several connections without a common dispatcher.
+
+use std::sync::Barrier;
+use std::thread;
+
+use crate::setup::{controller, random_name, setup};
+
+#[test]
+fn twenty_creators_of_one_name_make_one_volume() {
+    let setup = setup();
+    for round in 0..5 {
+        let name = random_name("pvc");
+        let features = if round % 2 == 0 {
+            "layering,exclusive-lock,object-map"
+        } else {
+            ""
+        };
+        let request = setup.request(&name, &[("imageFeatures", features)]);
+        let barrier = Barrier::new(20);
+        // Four processes with five threads each.
+        let controllers: Vec<_> = (0..4).map(|_| controller("").1).collect();
+        let created: Vec<_> = thread::scope(|scope| {
+            let workers: Vec<_> = (0..20)
+                .map(|number| {
+                    let (setup, request, barrier) = (&setup, &request, &barrier);
+                    let controller = &controllers[number % 4];
+                    scope.spawn(move || {
+                        barrier.wait();
+                        controller.create(&setup.table, request)
+                    })
+                })
+                .collect();
+            workers
+                .into_iter()
+                .map(|worker| worker.join().unwrap().unwrap())
+                .collect()
+        });
+        assert!(
+            created.iter().all(|one| *one == created[0]),
+            "round {round}: {created:#?}"
+        );
+        setup.assert_exactly(&format!("round {round}"), &[(&name, &created[0])]);
+        setup.delete(&created[0].handle).unwrap();
+        setup.assert_nothing_left(&format!("round {round}"));
+    }
+}
+
+#[test]
+fn many_deletes_of_one_volume_all_succeed() {
+    let setup = setup();
+    let created = setup
+        .create(&setup.request(&random_name("pvc"), &[]))
+        .unwrap();
+    let barrier = Barrier::new(8);
+    thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                barrier.wait();
+                setup.delete(&created.handle).unwrap();
+            });
+        }
+    });
+    setup.assert_nothing_left("after delete");
+}
+
+#[test]
+fn creates_and_deletes_of_many_names_do_not_disturb_each_other() {
+    let setup = setup();
+    let kept: Vec<_> = thread::scope(|scope| {
+        let workers: Vec<_> = (0..8)
+            .map(|worker| {
+                let setup = &setup;
+                scope.spawn(move || {
+                    let mut kept = Vec::new();
+                    for number in 0..4 {
+                        let name = format!("pvc-{worker}-{number}");
+                        let created = setup.create(&setup.request(&name, &[])).unwrap();
+                        if number % 2 == 0 {
+                            setup.delete(&created.handle).unwrap();
+                        } else {
+                            kept.push((name, created));
+                        }
+                    }
+                    kept
+                })
+            })
+            .collect();
+        workers
+            .into_iter()
+            .flat_map(|worker| worker.join().unwrap())
+            .collect()
+    });
+    let expected: Vec<_> = kept
+        .iter()
+        .map(|(name, created)| (name.as_str(), created))
+        .collect();
+    setup.assert_exactly("at the end", &expected);
+    for (_, created) in &kept {
+        setup.delete(&created.handle).unwrap();
+    }
+    setup.assert_nothing_left("after delete");
+}
