@@ -41,7 +41,7 @@ pub(crate) struct Attachment {
 pub(crate) enum Found {
     /// Not at all.
     Nothing,
-    /// Begun but without a device yet, which [`Attach::attach`] finishes.
+    /// Begun, but without a device: the trace of a crash.
     Begun,
     /// There is a device.
     Whole(Attachment),
@@ -84,11 +84,11 @@ pub(crate) trait Attach {
     /// How far the image of a staging directory is attached. Never asks the cluster.
     fn find(&self, place: Place<'_>) -> Result<Found, AttachError>;
 
-    /// Attaches the image, or finishes what [`Attach::find`] calls begun.
+    /// Attaches the image.
     ///
     /// # Idempotency
-    /// To be called when `find` has answered `Nothing` or `Begun`. A failure or crash leaves what
-    /// `find` and `detach` recognise.
+    /// None: to be called when [`Attach::find`] has answered `Nothing`. A failure or crash leaves
+    /// what `find` and `detach` recognise.
     fn attach(&self, order: AttachOrder<'_>) -> Result<Attachment, AttachError>;
 
     /// Lets the device take up the image's present size, waiting a short time until it has at

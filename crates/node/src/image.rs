@@ -185,23 +185,16 @@ impl OpenedImage {
         })
     }
 
-    /// Waits a short time until nobody has the image open for writing, or until `here` says that
-    /// it has become attached to this very node.
+    /// Waits a short time until nobody has the image open for writing.
     ///
     /// # Errors
-    /// [`ImageError::InUse`] with the addresses of those that have, or what `here` answers.
-    pub(crate) fn wait_until_free<E: From<ImageError>>(
-        &self,
-        patience: Duration,
-        mut here: impl FnMut() -> Result<bool, E>,
-    ) -> Result<(), E> {
+    /// [`ImageError::InUse`] with the addresses of those that have.
+    pub(crate) fn wait_until_free(&self, patience: Duration) -> Result<(), ImageError> {
         let started = Instant::now();
         loop {
-            let watchers = self
-                .image
-                .watchers()
-                .map_err(failed_at("list the users of", &self.spec))?;
-            if watchers.is_empty() || here()? {
+            let watchers = self.image.watchers();
+            let watchers = watchers.map_err(failed_at("list the users of", &self.spec))?;
+            if watchers.is_empty() {
                 return Ok(());
             }
             let waited = started.elapsed();
@@ -211,8 +204,7 @@ impl OpenedImage {
                     image,
                     watchers,
                     waited,
-                }
-                .into());
+                });
             }
             std::thread::sleep(LOOK_EVERY);
         }

@@ -157,7 +157,7 @@ impl RbdNode {
     /// Takes down what a failed stage has made, unless its work may still be going on.
     fn undo(&self, layout: &Layout, error: StageError) -> StageFailure {
         if error.is_late() {
-            return StageFailure::left_as_it_is(error);
+            return StageFailure::unfinished(error);
         }
         let undo = self.take_down(layout).err();
         StageFailure::undone(error, undo)
@@ -255,7 +255,6 @@ impl Staging<'_> {
 
     fn attach_and_mount(&self, attach: &dyn Attach, stash: &mut Stash) -> Result<(), StageError> {
         let attachment = self.attach(attach, stash)?;
-        self.check_used_here(&attachment)?;
         match &self.request.capability.access {
             Access::Block => self.bind(&attachment),
             Access::Filesystem {
@@ -319,43 +318,13 @@ impl Staging<'_> {
     /// Attaches the image, or takes over what an attempt before has attached.
     fn attach(&self, attach: &dyn Attach, stash: &mut Stash) -> Result<Attachment, StageError> {
         let read_only = device_is_read_only(self.request);
-        let find = |stash: &Stash| {
-            let layout = self.layout;
-            attach
-                .find(Place { layout, stash })
-                .map_err(StageError::Attach)
-        };
-        let mut found = find(stash)?;
-        let is_fit = match &found {
-            Found::Whole(attachment) => attachment.read_only == read_only,
-            Found::Nothing => true,
-            Found::Begun | Found::Dead(_) => false,
-        };
-        if !is_fit {
-            if let Found::Whole(attachment) = &found {
-                self.check_used_here(attachment)?;
-            }
-            let place = Place {
-                layout: self.layout,
-                stash,
-            };
-            let detached = attach.detach(place).map_err(StageError::Attach)?;
-            if let Some(error) = detached.lost {
-                warn!(%error, "what an attempt before had attached could not be flushed");
-            }
-            found = Found::Nothing;
-        }
-        if found == Found::Nothing && self.is_exclusive() {
-            let patience = self.node.settings.patience.in_use;
-            let here = || Ok::<_, StageError>(find(stash)? != Found::Nothing);
-            self.image.wait_until_free(patience, here)?;
-            found = find(stash)?;
-        }
-        if let Found::Whole(attachment) = found {
-            attach
-                .resize(&attachment, None)
-                .map_err(StageError::Attach)?;
+        if let Some(attachment) = self.take_over(attach, stash, read_only)? {
             return Ok(attachment);
+        }
+        if self.is_exclusive() {
+            // The user may be an attempt of ours that was cut off and is still about to end.
+            let patience = self.node.settings.patience.in_use;
+            self.image.wait_until_free(patience)?;
         }
         let options = &self.request.parameters.map_options;
         let order = AttachOrder {
@@ -367,6 +336,37 @@ impl Staging<'_> {
             read_only,
         };
         attach.attach(order).map_err(StageError::Attach)
+    }
+
+    /// The device that an attempt before has attached, if it is whole and as wanted; anything less
+    /// is taken down.
+    fn take_over(
+        &self,
+        attach: &dyn Attach,
+        stash: &Stash,
+        read_only: bool,
+    ) -> Result<Option<Attachment>, StageError> {
+        let place = Place {
+            layout: self.layout,
+            stash,
+        };
+        match attach.find(place).map_err(StageError::Attach)? {
+            Found::Nothing => return Ok(None),
+            Found::Whole(attachment) => {
+                self.check_used_here(&attachment)?;
+                if attachment.read_only == read_only {
+                    let resized = attach.resize(&attachment, None);
+                    resized.map_err(StageError::Attach)?;
+                    return Ok(Some(attachment));
+                }
+            }
+            Found::Begun | Found::Dead(_) => {}
+        }
+        let detached = attach.detach(place).map_err(StageError::Attach)?;
+        if let Some(error) = detached.lost {
+            warn!(%error, "what an attempt before had attached could not be flushed");
+        }
+        Ok(None)
     }
 
     /// Whether nobody else may have the image open.

@@ -37,6 +37,7 @@ impl Verdict<'_> {
 
     pub(crate) fn left(&self) -> Left {
         match self {
+            Self::Own(_, Class::Late) => Left::MaybeRunning,
             Self::Own(..) => Left::Nothing,
             Self::Of(error) => error.left(),
             Self::Host(error) if error.is_late() => Left::MaybeRunning,

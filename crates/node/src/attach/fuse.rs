@@ -243,9 +243,7 @@ impl Attach for FuseAttach<'_> {
 
     fn attach(&self, mut order: AttachOrder<'_>) -> Result<Attachment, AttachError> {
         let layout = order.layout;
-        if self.table()?.at(&layout.export).is_none() {
-            self.export(&mut order)?;
-        }
+        self.export(&mut order)?;
         let wanted = AttachLoop {
             file: &layout.export,
             direct_io: true,

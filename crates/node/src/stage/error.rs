@@ -145,10 +145,10 @@ pub struct StageFailure {
 }
 
 impl StageFailure {
-    /// A failure with nothing to undo, or nothing that may be undone now.
-    pub(crate) fn left_as_it_is(error: StageError) -> Self {
+    /// A failure after which work may still be going on, so that nothing was undone.
+    pub(crate) fn unfinished(error: StageError) -> Self {
         Self {
-            left: error.left(),
+            left: Left::MaybeRunning,
             error: Box::new(error),
             undo: None,
         }
@@ -181,9 +181,14 @@ impl StageFailure {
     }
 }
 
+/// A failure before anything was changed.
 impl From<StageError> for StageFailure {
     fn from(error: StageError) -> Self {
-        Self::left_as_it_is(error)
+        Self {
+            left: error.left(),
+            error: Box::new(error),
+            undo: None,
+        }
     }
 }
 

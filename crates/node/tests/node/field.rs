@@ -31,8 +31,13 @@ pub(crate) struct Field {
 }
 
 impl Field {
+    /// A part of the shared cluster.
     pub(crate) fn new() -> Self {
-        let cluster = shared_cluster();
+        Self::on(shared_cluster())
+    }
+
+    /// A part of this cluster.
+    pub(crate) fn on(cluster: Cluster) -> Self {
         let namespace = format!("node-{}", uuid::Uuid::new_v4().simple());
         cluster.namespace(POOL, &namespace).unwrap();
         let dir = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
@@ -94,7 +99,11 @@ impl Field {
             in_use: Duration::from_millis(500),
             ..Patience::default()
         };
-        let clusters = Clusters::new(doors.ceph.clone(), ConnectOptions::default());
+        let options = ConnectOptions {
+            operation_timeout: Duration::from_secs(8),
+            ..ConnectOptions::default()
+        };
+        let clusters = Clusters::new(doors.ceph.clone(), options);
         (
             RbdNode::new(Host::new(doors.host.clone()), clusters, settings),
             doors,

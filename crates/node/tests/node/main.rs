@@ -6,3 +6,7 @@ mod faults;
 mod field;
 #[cfg(test)]
 mod life;
+#[cfg(test)]
+mod outage;
+#[cfg(test)]
+mod refusals;
