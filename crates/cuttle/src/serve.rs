@@ -137,17 +137,7 @@ fn serve_on(
     let clusters = ClusterDirectory::new(refresh(&mut file).unwrap_or_default());
     let parts = Parts::new(settings, clusters.clone(), program);
     let dispatcher = Dispatcher::new(dispatch_options(settings));
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(WORKERS)
-        .thread_name("rim")
-        .thread_stack_size(STACK)
-        .max_blocking_threads(1)
-        .enable_all()
-        .build()
-        .map_err(|source| ServeError::Start {
-            part: "the runtime",
-            source,
-        })?;
+    let runtime = runtime()?;
     let watch = Watch::start(file, move |table: ClusterTable| clusters.replace(table)).map_err(
         |source| ServeError::Start {
             part: "the watch on the configuration",
@@ -192,6 +182,20 @@ fn serve_on(
         );
     }
     Ok(())
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, ServeError> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(WORKERS)
+        .thread_name("rim")
+        .thread_stack_size(STACK)
+        .max_blocking_threads(1)
+        .enable_all()
+        .build()
+        .map_err(|source| ServeError::Start {
+            part: "the runtime",
+            source,
+        })
 }
 
 fn services(
