@@ -13,6 +13,7 @@ use crate::host_failure::HostFailure;
 use crate::node::RbdNode;
 use crate::place::PlaceError;
 use crate::request::{Amount, Condition, Stats, Usage, VolumeStats};
+use crate::staged::StagedError;
 use crate::stash_file::StashFile;
 use crate::verdict::{Verdict, explain_by_verdict};
 
@@ -30,6 +31,9 @@ pub enum StatsError {
     /// The path cannot be used.
     #[error("the path cannot be used")]
     Place(#[source] PlaceError),
+    /// The staging directory could not be looked at.
+    #[error("could not find where the volume is staged")]
+    Staged(#[source] StagedError),
     /// A call to the host failed.
     #[error(transparent)]
     Host(#[from] HostFailure),
@@ -40,6 +44,7 @@ impl StatsError {
         match self {
             Self::Absent { .. } => Verdict::Own(1595, Class::Absent),
             Self::Place(source) => Verdict::Of(source),
+            Self::Staged(source) => Verdict::Of(source),
             Self::Host(failure) => failure.verdict(),
         }
     }
@@ -49,7 +54,7 @@ impl StatsError {
             Self::Absent { .. } => Some(
                 "publish the volume there; a pod that has ended may be asked for once more".into(),
             ),
-            Self::Place(_) | Self::Host(_) => None,
+            Self::Place(_) | Self::Staged(_) | Self::Host(_) => None,
         }
     }
 }
@@ -73,6 +78,10 @@ impl RbdNode {
         let path = real.ok_or_else(|| absent("the path does not exist"))?;
         let table = self.host.mount_table();
         let table = table.map_err(HostFailure::at("read", "the mount table"))?;
+        let path = match self.staged_below(&table, &path, request)? {
+            Some(staged) => staged,
+            None => path,
+        };
         let entry = match self.host.entry(&path) {
             Ok(entry) => entry.ok_or_else(|| absent("the path does not exist"))?,
             Err(error) => return dead("could not be looked at", error, &path),
@@ -101,6 +110,21 @@ impl RbdNode {
                 message: trouble.unwrap_or_else(|| "the volume answers".to_owned()),
             },
         })
+    }
+
+    /// Where the volume is mounted, if the path is its staging directory.
+    fn staged_below(
+        &self,
+        table: &MountTable,
+        path: &AbsolutePath,
+        request: &VolumeStats,
+    ) -> Result<Option<AbsolutePath>, StatsError> {
+        if table.is_mount_point(path) {
+            return Ok(None);
+        }
+        let layout = self.staging_at(path.as_path(), &request.id);
+        let layout = layout.map_err(StatsError::Staged)?;
+        Ok(layout.map(|layout| layout.mount_point))
     }
 
     fn filesystem_usage(&self, path: &AbsolutePath) -> Result<Usage, HostError> {

@@ -51,6 +51,10 @@ impl<'a> KrbdAttach<'a> {
     /// What the kernel can map; loads its client if it has to.
     fn kernel_features(&self) -> Result<KernelFeatures, AttachError> {
         let failed = |doing| HostFailure::at(doing, "the kernel's rbd module");
+        let told = self.host.rbd_supported_features().map_err(failed("ask"))?;
+        if let Some(mask) = told {
+            return Ok(KernelFeatures::told(mask));
+        }
         let loaded = self.host.load_module("rbd");
         loaded.map_err(|source| AttachError::KrbdMissing {
             source: Some(Box::new(source)),

@@ -50,6 +50,7 @@ fn whole_life(kind: &str, mib: u64) {
         "{measured:?}"
     );
     assert!(!measured.condition.abnormal, "{measured:?}");
+    assert_eq!(stats(&field, "disk", &one).usage, measured.usage);
 
     let refused = field.node().unstage(&unstage_request(&stage)).unwrap_err();
     assert_eq!(refused.class(), Class::Unmet);
