@@ -70,4 +70,4 @@ fn volume(
 }
 
 #[cfg(test)]
-pub(crate) mod tests;
+mod tests;

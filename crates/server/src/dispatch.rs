@@ -167,7 +167,12 @@ impl Dispatcher {
         let ended = open.wait_for(|open| *open == 0);
         match tokio::time::timeout(limit, ended).await {
             Ok(_) => 0,
-            Err(_elapsed) => *self.shared.open.borrow(),
+            Err(_elapsed) => {
+                for job in self.jobs() {
+                    tracing::warn!(%job, "still running at the end");
+                }
+                *self.shared.open.borrow()
+            }
         }
     }
 
@@ -187,6 +192,12 @@ impl Dispatcher {
     #[must_use]
     pub fn open_jobs(&self) -> usize {
         *self.shared.open.borrow()
+    }
+
+    /// Every job that is running or waiting for a thread, oldest first, with its step.
+    #[must_use]
+    pub fn jobs(&self) -> Vec<Holder> {
+        self.shared.claims().jobs()
     }
 
     /// How many keys are held.

@@ -157,6 +157,3 @@ fn connections(
         })
         .filter(Result::is_ok)
 }
-
-#[cfg(test)]
-mod tests;

@@ -11,11 +11,10 @@ use proptest::prelude::*;
 use super::mistakes::Mistakes;
 use super::{controller, create};
 
-pub(crate) const HANDLE: &str =
-    "0001-0002-c1-0000000000000002-50d53503-9da1-11ed-847e-bacf8f2f1297";
+const HANDLE: &str = "0001-0002-c1-0000000000000002-50d53503-9da1-11ed-847e-bacf8f2f1297";
 const GIB: i64 = 1 << 30;
 
-pub(crate) fn table() -> ClusterTable {
+fn table() -> ClusterTable {
     let cluster = |id: &str| {
         ClusterSettings::new(
             ClusterId::new(id).unwrap(),
@@ -25,25 +24,25 @@ pub(crate) fn table() -> ClusterTable {
     ClusterTable::new([cluster("c1"), cluster("c2")])
 }
 
-pub(crate) fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
     pairs
         .iter()
         .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
         .collect()
 }
 
-pub(crate) fn secrets() -> BTreeMap<String, String> {
+fn secrets() -> BTreeMap<String, String> {
     map(&[("userID", "csi"), ("userKey", "QUJD")])
 }
 
-pub(crate) fn capability(access: AccessType, mode: Mode) -> v1::VolumeCapability {
+fn capability(access: AccessType, mode: Mode) -> v1::VolumeCapability {
     v1::VolumeCapability {
         access_type: Some(access),
         access_mode: Some(AccessMode { mode: mode.into() }),
     }
 }
 
-pub(crate) fn mount() -> AccessType {
+fn mount() -> AccessType {
     AccessType::Mount(MountVolume {
         fs_type: "ext4".to_owned(),
         ..MountVolume::default()

@@ -170,6 +170,15 @@ impl Claims {
         }
     }
 
+    /// All jobs, oldest first.
+    pub(crate) fn jobs(&self) -> Vec<Holder> {
+        let mut claims: Vec<&Arc<Claim>> = self.held.values().flatten().collect();
+        // A job stands under each of its keys.
+        claims.sort_by_key(|claim| (claim.since, Arc::as_ptr(claim)));
+        claims.dedup_by(|a, b| Arc::ptr_eq(a, b));
+        claims.into_iter().map(|claim| claim.describe()).collect()
+    }
+
     /// Number of keys that anybody holds.
     pub(crate) fn held_keys(&self) -> usize {
         self.held.len()

@@ -122,6 +122,7 @@ fn another_request_for_the_same_key_is_told_who_holds_it() {
         )
         .unwrap();
     gate.entered.recv().unwrap();
+    assert_eq!(dispatcher.jobs().len(), 1);
     let conflict = dispatcher.submit(
         ask(Rpc::ControllerExpandVolume, &[Key::Volume("v".into())], "y"),
         || Ok(()),

@@ -1,138 +1,23 @@
-//! Bad requests, unserved calls and readiness over a real socket; no cluster is needed for them.
+//! Bad requests, unserved calls and readiness; no cluster is needed for them.
 
-use std::collections::BTreeMap;
-use std::path::Path;
-use std::time::Duration;
-
-use ceph::{Clusters, ConnectOptions};
 use cuttle_csi::v1;
 use cuttle_csi::v1::controller_client::ControllerClient;
 use cuttle_csi::v1::group_controller_client::GroupControllerClient;
 use cuttle_csi::v1::identity_client::IdentityClient;
 use cuttle_csi::v1::node_client::NodeClient;
 use cuttle_csi::v1::volume_capability::access_mode::Mode;
-use cuttle_door::{Doors, FaultPlan};
-use cuttle_host::Host;
-use cuttle_model::{DriverName, NodeId};
-use cuttle_node::{ExportProgram, NodeSettings, RbdNode};
-use cuttle_volumes::{ControllerSettings, RbdController};
-use tokio::net::UnixListener;
-use tokio::sync::oneshot;
-use tonic::transport::{Channel, Endpoint};
-use tonic::{Code, Status};
+use tonic::Code;
 
-use super::{DriverServices, ServeOptions, serve};
-use crate::boundary::tests::{HANDLE, capability, map, mount, secrets, table};
-use crate::cluster_directory::ClusterDirectory;
-use crate::dispatch::{DispatchOptions, Dispatcher};
-use crate::readiness::Readiness;
-use crate::services::{RbdControllerParts, RbdNodeParts};
+use crate::requests::{HANDLE, capability, create_request, map, mount, secrets};
+use crate::serving::{Served, Setup, assert_refused};
 
-/// Which services a test's process has.
-#[derive(Clone, Copy)]
-struct Serves {
-    controller: bool,
-    node: bool,
-}
-
-const BOTH: Serves = Serves {
-    controller: true,
-    node: true,
-};
-const NEITHER: Serves = Serves {
-    controller: false,
-    node: false,
-};
-
-/// A served driver and the way to it.
-struct Served {
-    channel: Channel,
-    readiness: Readiness,
-    stop: oneshot::Sender<()>,
-    server: tokio::task::JoinHandle<usize>,
-    _directory: tempfile::TempDir,
-}
-
-impl Served {
-    async fn start(serves: Serves) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let socket = directory.path().join("csi.sock");
-        let readiness = Readiness::new();
-        let driver = driver(&socket, readiness.clone(), serves);
-        let (stop, stopped) = oneshot::channel::<()>();
-        let options = ServeOptions {
-            drivers: vec![driver],
-            dispatcher: Dispatcher::new(DispatchOptions::default()),
-            drain: Duration::from_secs(5),
-        };
-        let server = tokio::spawn(async move {
-            let stopped = async {
-                let _stop = stopped.await;
-            };
-            serve(options, stopped).await.unwrap()
-        });
-        let uri = format!("unix://{}", socket.display());
-        let channel = Endpoint::from_shared(uri).unwrap().connect().await.unwrap();
-        Self {
-            channel,
-            readiness,
-            stop,
-            server,
-            _directory: directory,
-        }
-    }
-
-    async fn end(self) {
-        drop(self.channel);
-        self.stop.send(()).unwrap();
-        assert_eq!(self.server.await.unwrap(), 0);
-    }
-}
-
-fn driver(socket: &Path, readiness: Readiness, serves: Serves) -> DriverServices {
-    let doors = Doors::new(FaultPlan::none());
-    let clusters = Clusters::new(doors.ceph.clone(), ConnectOptions::default());
-    let directory = ClusterDirectory::new(table());
-    let controller = serves.controller.then(|| RbdControllerParts {
-        controller: RbdController::new(clusters.clone(), ControllerSettings::default()),
-        clusters: directory.clone(),
-    });
-    let program = ExportProgram {
-        path: "/bin/false".into(),
-        arguments: Vec::new(),
-    };
-    let node = serves.node.then(|| RbdNodeParts {
-        node: RbdNode::new(Host::new(doors.host), clusters, NodeSettings::new(program)),
-        clusters: directory,
-        id: NodeId::new("node-1").unwrap(),
-        topology: map(&[("topology.rbd.csi.ceph.com/zone", "a")]),
-    });
-    DriverServices {
-        name: DriverName::new("rbd.csi.ceph.com").unwrap(),
-        version: "v1.2.3".to_owned(),
-        listener: UnixListener::bind(socket).unwrap(),
-        readiness,
-        controller,
-        node,
-    }
-}
-
-#[track_caller]
-fn assert_refused<T: std::fmt::Debug>(result: Result<T, Status>, code: Code, parts: &[&str]) {
-    let status = result.unwrap_err();
-    assert_eq!(status.code(), code, "{}", status.message());
-    for part in parts {
-        assert!(
-            status.message().contains(part),
-            "\"{part}\" not in: {}",
-            status.message()
-        );
-    }
+fn setup() -> Setup {
+    Setup::unreachable(&["c1", "c2"])
 }
 
 #[tokio::test]
 async fn identity_tells_name_capabilities_and_readiness() {
-    let served = Served::start(NEITHER).await;
+    let served = Served::start(setup().without_services()).await;
     let mut identity = IdentityClient::new(served.channel.clone());
     let info = identity
         .get_plugin_info(v1::GetPluginInfoRequest {})
@@ -169,7 +54,7 @@ async fn identity_tells_name_capabilities_and_readiness() {
 
 #[tokio::test]
 async fn calls_that_are_not_served_say_so() {
-    let served = Served::start(NEITHER).await;
+    let served = Served::start(setup().without_services()).await;
     let mut controller = ControllerClient::new(served.channel.clone());
     let mut node = NodeClient::new(served.channel.clone());
     let mut groups = GroupControllerClient::new(served.channel.clone());
@@ -198,7 +83,7 @@ async fn calls_that_are_not_served_say_so() {
 
 #[tokio::test]
 async fn what_comes_later_is_unimplemented_in_plain_words() {
-    let served = Served::start(BOTH).await;
+    let served = Served::start(setup()).await;
     let mut controller = ControllerClient::new(served.channel.clone());
     assert_refused(
         controller
@@ -228,7 +113,7 @@ async fn what_comes_later_is_unimplemented_in_plain_words() {
 #[tokio::test]
 async fn capabilities_without_listing_credentials_offer_no_listing() {
     use v1::controller_service_capability::{Type, rpc};
-    let served = Served::start(BOTH).await;
+    let served = Served::start(setup()).await;
     let mut controller = ControllerClient::new(served.channel.clone());
     let offered = controller
         .controller_get_capabilities(v1::ControllerGetCapabilitiesRequest {})
@@ -260,15 +145,9 @@ async fn capabilities_without_listing_credentials_offer_no_listing() {
 
 #[tokio::test]
 async fn bad_controller_requests_name_field_rule_and_remedy() {
-    let served = Served::start(BOTH).await;
+    let served = Served::start(setup()).await;
     let mut controller = ControllerClient::new(served.channel.clone());
-    let good = v1::CreateVolumeRequest {
-        name: "pvc-1".to_owned(),
-        volume_capabilities: vec![capability(mount(), Mode::SingleNodeWriter)],
-        parameters: map(&[("clusterID", "c1"), ("pool", "rbd")]),
-        secrets: secrets(),
-        ..v1::CreateVolumeRequest::default()
-    };
+    let good = create_request("pvc-1", &[("clusterID", "c1"), ("pool", "rbd")]);
     let long = v1::CreateVolumeRequest {
         name: "n".repeat(1 << 20),
         ..good.clone()
@@ -339,13 +218,12 @@ async fn bad_controller_requests_name_field_rule_and_remedy() {
 
 #[tokio::test]
 async fn bad_node_requests_name_field_rule_and_remedy() {
-    let served = Served::start(BOTH).await;
+    let served = Served::start(setup()).await;
     let mut node = NodeClient::new(served.channel.clone());
     let stage = v1::NodeStageVolumeRequest {
         volume_id: HANDLE.to_owned(),
         staging_target_path: "relative/path".to_owned(),
         volume_capability: Some(capability(mount(), Mode::MultiNodeMultiWriter)),
-        secrets: BTreeMap::new(),
         ..Default::default()
     };
     assert_refused(
@@ -396,7 +274,7 @@ async fn bad_node_requests_name_field_rule_and_remedy() {
 
 #[tokio::test]
 async fn health_of_a_volume_without_a_path_is_unknown_and_so_not_bad() {
-    let served = Served::start(BOTH).await;
+    let served = Served::start(setup()).await;
     let mut node = NodeClient::new(served.channel.clone());
     let ask = |path: &str| v1::NodeGetVolumeHealthRequest {
         volume_id: HANDLE.to_owned(),
