@@ -126,6 +126,8 @@ pub(crate) fn write(config: &Config<'_>) -> Result<(), Error> {
          # Tests stop the daemon with a signal for a while; it must not take that for a hang.\n\
          osd_op_thread_suicide_timeout = 0\n\
          osd_heartbeat_grace = 3600\n\
+         # Tests kill clients that have images open; the default of 30 s would make each wait.\n\
+         osd_client_watch_timeout = 10\n\
          \n[mds]\n{daemon}\
          mds_data = {dir}/data/mds\n\
          mds_beacon_interval = 1\n\
