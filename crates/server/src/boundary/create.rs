@@ -36,11 +36,7 @@ pub(crate) fn create(
         let id = &parsed.parameters.cluster;
         cluster(&mut check, "parameters.clusterID", id, table);
     }
-    let range = range(
-        &mut check,
-        wire.capacity_range.unwrap_or_default(),
-        parsed.as_ref(),
-    );
+    let range = range(&mut check, wire.capacity_range, parsed.as_ref());
     let credentials = credentials(&mut check, &wire.secrets, SecretsOf::Provisioner);
     let whole = (|| {
         Some(CreateVolume {
@@ -108,17 +104,19 @@ pub(super) fn usable(check: &mut Check, field: &str, capability: &VolumeCapabili
     }
 }
 
-/// The requested range, in which a possible image size lies. An absent range comes as zeros.
+/// The requested range, in which a possible image size lies. Without one any size will do; one
+/// that says nothing asks for an empty volume and is refused.
 fn range(
     check: &mut Check,
-    wire: v1::CapacityRange,
+    wire: Option<v1::CapacityRange>,
     parsed: Option<&Parsed>,
 ) -> Option<CapacityRange> {
-    let range = if wire == v1::CapacityRange::default() {
-        CapacityRange::default()
-    } else {
-        let range = CapacityRange::from_wire(wire.required_bytes, wire.limit_bytes);
-        check.take("capacity_range", range)?
+    let range = match wire {
+        None => CapacityRange::default(),
+        Some(wire) => {
+            let range = CapacityRange::from_wire(wire.required_bytes, wire.limit_bytes);
+            check.take("capacity_range", range)?
+        }
     };
     let rounded = round_for_image(range.required, range.limit);
     let size = check.take("capacity_range", rounded)?;
