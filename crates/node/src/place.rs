@@ -18,7 +18,7 @@ pub enum PlaceError {
     #[error(transparent)]
     Host(#[from] HostFailure),
     /// Nothing is there.
-    #[error("staging directory {path} does not exist")]
+    #[error("staging_target_path {path} does not exist")]
     StagingMissing {
         /// The path.
         path: String,
