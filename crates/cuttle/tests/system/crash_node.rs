@@ -1,0 +1,220 @@
+//! The node plugin is killed at every outside call of stage and unstage in turn; the repeat, or
+//! the way back, must end with exactly the right mounts, devices and processes.
+
+use cuttle_csi::v1;
+
+use crate::calls::{MIB, mount_capability, publish_request, unpublish_request, unstage_request};
+use crate::world::{Running, World};
+
+/// More calls than any operation makes.
+const CALLS_BOUND: u32 = 300;
+
+/// Every call is tried by one of so many tests, which run side by side.
+const SHARES: u32 = 2;
+
+/// One volume that all rounds of a test stage again and again.
+struct Stage {
+    world: World,
+    driver: Running,
+    volume: v1::Volume,
+}
+
+impl Stage {
+    fn new() -> Self {
+        let world = World::new();
+        let driver = world.start(&[]);
+        let volume = driver
+            .client
+            .create(world.create_request("pvc-staged", 64 * MIB))
+            .expect("a volume");
+        Self {
+            world,
+            driver,
+            volume,
+        }
+    }
+
+    fn request(&self, staging: &std::path::Path) -> v1::NodeStageVolumeRequest {
+        self.world
+            .stage_request(&self.volume, staging, mount_capability("ext4"))
+    }
+
+    /// Publishes, writes, reads back, unpublishes: the staging must really work.
+    fn prove_use(&self, on: &Running, staging: &std::path::Path, text: &str) {
+        let target = self.world.path("target");
+        on.client
+            .node_publish_volume(publish_request(
+                &self.volume,
+                staging,
+                &target,
+                mount_capability("ext4"),
+            ))
+            .expect("a publication");
+        let file = target.join("proof");
+        std::fs::write(&file, text).expect("a write through the mount");
+        assert_eq!(std::fs::read_to_string(&file).expect("a read"), text);
+        on.client
+            .node_unpublish_volume(unpublish_request(&self.volume.volume_id, &target))
+            .expect("an end of the publication");
+        assert!(!target.exists(), "the target path stays behind");
+    }
+
+    fn unstage(&self, on: &Running, staging: &std::path::Path) {
+        on.client
+            .node_unstage_volume(unstage_request(&self.volume.volume_id, staging))
+            .expect("an end of the staging");
+    }
+
+    fn finish(self) {
+        self.driver
+            .client
+            .delete_volume(self.world.delete_request(&self.volume.volume_id))
+            .expect("a deletion");
+        self.world.assert_ceph_empty("after the volume was deleted");
+        self.world
+            .assert_host_clean(&[&self.driver], "after the volume was deleted");
+    }
+}
+
+/// Runs `scene` for this share of the calls until the kill does not strike any more.
+fn at_calls_of(share: u32, mut scene: impl FnMut(u32) -> bool) {
+    let mut call = 1 + share;
+    while call < CALLS_BOUND {
+        if !scene(call) {
+            assert!(call > 10, "staging makes more outside calls than {call}");
+            return;
+        }
+        call += SHARES;
+    }
+    panic!("still killed at call {CALLS_BOUND}");
+}
+
+fn repeat_stage(share: u32) {
+    let stage = Stage::new();
+    at_calls_of(share, |call| {
+        let staging = stage.world.make_dir("staging");
+        let mut doomed = stage.world.start_doomed(call);
+        let first = doomed.client.node_stage_volume(stage.request(&staging));
+        let killed = first.is_err() && doomed.is_dead();
+
+        let fresh = stage.world.start_named("fresh", &[]);
+        fresh
+            .client
+            .node_stage_volume(stage.request(&staging))
+            .unwrap_or_else(|status| panic!("repeat after a kill at call {call}: {status}"));
+        stage.prove_use(&fresh, &staging, &format!("killed at call {call}"));
+        stage.unstage(&fresh, &staging);
+        stage.world.assert_host_clean(
+            &[&stage.driver, &fresh, &doomed],
+            &format!("after stage was killed at call {call}, repeated and undone"),
+        );
+        killed
+    });
+    stage.finish();
+}
+
+#[test]
+fn a_repeated_stage_finishes_what_a_killed_one_began_odd_calls() {
+    repeat_stage(0);
+}
+
+#[test]
+fn a_repeated_stage_finishes_what_a_killed_one_began_even_calls() {
+    repeat_stage(1);
+}
+
+#[test]
+fn an_unstage_after_a_killed_stage_leaves_nothing() {
+    let stage = Stage::new();
+    for share in 0..SHARES {
+        at_calls_of(share, |call| {
+            let staging = stage.world.make_dir("staging");
+            let mut doomed = stage.world.start_doomed(call);
+            let first = doomed.client.node_stage_volume(stage.request(&staging));
+            let killed = first.is_err() && doomed.is_dead();
+
+            let fresh = stage.world.start_named("fresh", &[]);
+            stage.unstage(&fresh, &staging);
+            stage.world.assert_host_clean(
+                &[&stage.driver, &fresh, &doomed],
+                &format!("after stage was killed at call {call} and undone"),
+            );
+            killed
+        });
+    }
+    stage.finish();
+}
+
+#[test]
+fn a_repeated_unstage_finishes_what_a_killed_one_began() {
+    let stage = Stage::new();
+    for share in 0..SHARES {
+        let mut call = 1 + share;
+        loop {
+            let staging = stage.world.make_dir("staging");
+            stage
+                .driver
+                .client
+                .node_stage_volume(stage.request(&staging))
+                .expect("a staging");
+            let mut doomed = stage.world.start_doomed(call);
+            let request = unstage_request(&stage.volume.volume_id, &staging);
+            let first = doomed.client.node_unstage_volume(request);
+            let killed = first.is_err() && doomed.is_dead();
+
+            let fresh = stage.world.start_named("fresh", &[]);
+            stage.unstage(&fresh, &staging);
+            stage.world.assert_host_clean(
+                &[&stage.driver, &fresh, &doomed],
+                &format!("after unstage was killed at call {call} and repeated"),
+            );
+            if !killed {
+                assert!(call > 4, "unstaging makes more outside calls than {call}");
+                break;
+            }
+            call += SHARES;
+        }
+    }
+    stage.finish();
+}
+
+#[test]
+fn a_publication_survives_kills_and_never_doubles() {
+    let stage = Stage::new();
+    let staging = stage.world.make_dir("staging");
+    stage
+        .driver
+        .client
+        .node_stage_volume(stage.request(&staging))
+        .expect("a staging");
+    let target = stage.world.path("pod/target");
+    std::fs::create_dir_all(target.parent().unwrap()).unwrap();
+    for call in 1..CALLS_BOUND {
+        let publish = publish_request(&stage.volume, &staging, &target, mount_capability("ext4"));
+        let mut doomed = stage.world.start_doomed(call);
+        let first = doomed.client.node_publish_volume(publish.clone());
+        let killed = first.is_err() && doomed.is_dead();
+
+        let fresh = stage.world.start_named("fresh", &[]);
+        fresh
+            .client
+            .node_publish_volume(publish)
+            .expect("the repeat");
+        let mounts = stage.world.residue(&[]).mounts;
+        let here = mounts.iter().filter(|mount| mount.target == target).count();
+        assert_eq!(here, 1, "killed at call {call}: {mounts:#?}");
+        fresh
+            .client
+            .node_unpublish_volume(unpublish_request(&stage.volume.volume_id, &target))
+            .expect("an end of the publication");
+        assert!(!target.exists());
+        if !killed {
+            assert!(call > 2, "publishing makes more outside calls than {call}");
+            drop((doomed, fresh));
+            stage.unstage(&stage.driver, &staging);
+            stage.finish();
+            return;
+        }
+    }
+    panic!("still killed at call {CALLS_BOUND}");
+}

@@ -1,0 +1,17 @@
+//! The driver as its users meet it: the real binary on its socket, a real Ceph cluster behind it.
+//!
+//! One test binary, so that it is linked once; each test has its own RADOS namespace, its own
+//! Ceph user and its own directories, so that all of them can run side by side on one cluster and
+//! count exactly what is theirs.
+
+mod bad_input;
+mod calls;
+mod crash_controller;
+mod crash_node;
+mod hang;
+mod life;
+mod process;
+mod round_trips;
+mod secrets;
+mod storm;
+mod world;
