@@ -2,8 +2,10 @@
 
 use std::borrow::Cow;
 
+use cuttle_door::FromErrno;
 use cuttle_host::{
-    AbsolutePath, BindMount, DeviceNumber, EntryKind, Mount, MountTable, OptionRefused,
+    AbsolutePath, BindMount, DeviceNumber, EntryKind, Error as HostError, Mount, MountTable,
+    OptionRefused,
 };
 use cuttle_model::{Access, Class};
 use tracing::info;
@@ -243,12 +245,11 @@ impl RbdNode {
             self.make_parents(&parent)?;
         }
         let real = self.real_path(&path).map_err(PublishError::Place)?;
-        real.ok_or_else(|| {
-            let missing = PlaceError::StagingMissing {
-                path: path.to_string(),
-            };
-            PublishError::Place(missing)
-        })
+        let gone = || {
+            let gone = HostError::from_errno("host.real_path", path.to_string(), libc::ENOENT);
+            HostFailure::at("find the directory of", &path)(gone)
+        };
+        Ok(real.ok_or_else(gone)?)
     }
 
     fn make_parents(&self, directory: &AbsolutePath) -> Result<(), PublishError> {

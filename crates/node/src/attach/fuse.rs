@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 
 use cuttle_door::job;
 use cuttle_host::{
-    AbsolutePath, AttachLoop, DetachedProgram, Host, LoopDevice, Mount, MountTable, Program,
+    AbsolutePath, AttachLoop, DetachedProgram, Error as HostError, Host, LoopDevice, Mount,
+    MountTable, Program, StartedProgram,
 };
 use cuttle_image_export::{
     Answer, ExportRequest, FILE_SYSTEM_TYPE, SOURCE_PREFIX, parse_ready_line,
@@ -63,29 +64,29 @@ impl<'a> FuseAttach<'a> {
         Ok(self.host.mount_table().map_err(failed)?)
     }
 
-    /// Starts the export process and waits until its file is there.
-    fn export(&self, order: &mut AttachOrder<'_>) -> Result<(), AttachError> {
-        let file = &order.layout.export;
-        let made = self.host.ensure_file(file, 0o600);
-        made.map_err(HostFailure::at("make", file))?;
+    /// What the export process is asked for.
+    fn request(&self, order: &AttachOrder<'_>) -> ExportRequest {
         let patience = self.settings.patience.export_start;
-        let start_within = job::remaining().map_or(patience, |left| left.min(patience));
         let image = &order.stash.image;
-        let request = ExportRequest {
+        ExportRequest {
             monitors: order.cluster.monitors.clone(),
             credentials: order.credentials.clone(),
             pool: image.pool.clone(),
             namespace: image.namespace.clone(),
             image: image.image.clone(),
             read_only: order.read_only,
-            mountpoint: file.as_path().to_owned(),
-            start_within,
+            mountpoint: order.layout.export.as_path().to_owned(),
+            start_within: job::remaining().map_or(patience, |left| left.min(patience)),
             log: self.settings.export_log.clone(),
-        };
+        }
+    }
+
+    /// Starts the export process; answers its process id and what it said.
+    fn start(&self, request: &ExportRequest, image: &str) -> Result<StartedProgram, AttachError> {
         let mut line = request
             .to_json_line()
             .map_err(|error| AttachError::ExportRequest {
-                image: image.to_string(),
+                image: image.to_owned(),
                 problem: error.to_string(),
             })?;
         let program = &self.settings.export_program;
@@ -93,23 +94,26 @@ impl<'a> FuseAttach<'a> {
             .args(&program.arguments)
             // Moved, not copied: the line holds the key.
             .stdin(std::mem::take(&mut *line))
-            .within(start_within + PROCESS_START);
-        let detached = DetachedProgram::new(program);
-        let log = match &request.log.file {
-            Some(file) => Some(AbsolutePath::try_from(file.as_path()).map_err(|error| {
-                HostFailure::at("open the log of the export of", image)(error.into())
-            })?),
-            None => None,
-        };
-        let detached = match &log {
+            .within(request.start_within + PROCESS_START);
+        let log = request.log.file.as_deref().map(AbsolutePath::try_from);
+        let log = log.transpose().map_err(HostError::from);
+        let log = log.map_err(HostFailure::at("open the log of the export of", image))?;
+        let mut detached = DetachedProgram::new(program);
+        if let Some(file) = &log {
             // What the libraries write when they die goes there, too.
-            Some(file) => detached.log_to(file),
-            None => detached,
-        };
-        let started = self
-            .host
-            .spawn_detached("host.export", &detached)
-            .map_err(HostFailure::at("start the export of", image))?;
+            detached = detached.log_to(file);
+        }
+        let started = self.host.spawn_detached("host.export", &detached);
+        Ok(started.map_err(HostFailure::at("start the export of", image))?)
+    }
+
+    /// Makes the file, and waits until the export process shows the image over it.
+    fn export(&self, order: &mut AttachOrder<'_>) -> Result<(), AttachError> {
+        let file = &order.layout.export;
+        let made = self.host.ensure_file(file, 0o600);
+        made.map_err(HostFailure::at("make", file))?;
+        let image = order.stash.image.to_string();
+        let started = self.start(&self.request(order), &image)?;
         match parse_ready_line(&started.line) {
             Ok(Answer::Ready { .. }) => self.remember(order, started.pid),
             Ok(Answer::Refused(refusal)) => {
@@ -117,11 +121,9 @@ impl<'a> FuseAttach<'a> {
                 // processes is collected.
                 let gone = self.host.wait_process_gone(started.pid, WAIT_EVERY);
                 gone.map_err(HostFailure::at("wait for process", started.pid))?;
-                let image = image.to_string();
                 Err(AttachError::ExportRefused { image, refusal })
             }
             Err(error) => {
-                let image = image.to_string();
                 let problem = error.to_string();
                 Err(AttachError::ExportRequest { image, problem })
             }

@@ -447,7 +447,6 @@ fn what_ceph_csi_left_in_its_record_is_taken_down() {
     }
 }
 
-/// A filesystem that the kernel has made read-only says so instead of looking healthy.
 #[test]
 fn a_loop_device_of_somebody_else_is_left_alone() {
     let (field, stage) = disk();
