@@ -197,7 +197,9 @@ impl Creation<'_> {
             let reserved = self.journal.reserve(&self.request.name, &offered);
             let attempt = match reserved.map_err(|error| self.journal_failed(error))? {
                 Reserved::New => self.make_new(&offered)?,
-                Reserved::Taken(entry) => self.take_up(&entry)?,
+                Reserved::Taken(entry) => self
+                    .take_up(&entry)
+                    .map_err(|error| error.unfinished(&self.request.name))?,
             };
             match attempt {
                 Attempt::Done(created) => return Ok(created),

@@ -167,6 +167,20 @@ impl Explain for ReachError {
 }
 
 impl ReachError {
+    /// Ceph's answer, if that is what failed.
+    #[must_use]
+    pub fn as_ceph(&self) -> Option<&ceph::Error> {
+        match self {
+            Self::Connect { source, .. }
+            | Self::Ceph { source, .. }
+            | Self::Denied { source, .. } => Some(source),
+            Self::UnknownCluster { .. }
+            | Self::PoolMissing { .. }
+            | Self::NotInitialised { .. }
+            | Self::NamespaceMissing { .. } => None,
+        }
+    }
+
     /// A call that failed while `doing`; what would allow it, when it was refused.
     pub(crate) fn refused(
         credentials: &Credentials,

@@ -89,6 +89,16 @@ pub enum CreateError {
         /// The name.
         name: CoName,
     },
+    /// Making failed, and what has been begun is left for the repeated request: Ceph does not
+    /// answer, or it was another creation that began.
+    #[error("volume \"{name}\" is not finished")]
+    Unfinished {
+        /// The name.
+        name: CoName,
+        /// What failed.
+        #[source]
+        cause: Box<Self>,
+    },
     /// Making failed, and what had been begun is gone again.
     #[error("volume \"{name}\" was not made, and nothing of it is left")]
     Undone {
@@ -112,22 +122,34 @@ pub enum CreateError {
 }
 
 impl CreateError {
-    /// Whether what failed may still take effect, so that undoing it now would be premature.
-    pub(super) fn may_still_happen(&self) -> bool {
+    /// Ceph's answer, if that is what failed.
+    pub(super) fn as_ceph(&self) -> Option<&ceph::Error> {
         match self {
-            Self::Reach(error) => error.left() == Left::MaybeRunning,
-            Self::Journal(error) => error.left() == Left::MaybeRunning,
-            Self::Locate(error) => error.as_ceph().is_some_and(ceph::Error::is_timeout),
-            Self::Image { source, .. } => source.left() == Left::MaybeRunning,
+            Self::Reach(error) => error.as_ceph(),
+            Self::Journal(error) => error.as_ceph(),
+            Self::Locate(error) => error.as_ceph(),
+            Self::Image { source, .. } | Self::Unlabelled { source, .. } => Some(source),
+            Self::Unfinished { cause, .. }
+            | Self::Undone { cause, .. }
+            | Self::NotUndone { cause, .. } => cause.as_ceph(),
             Self::Size(_)
             | Self::TooLarge { .. }
             | Self::Capability { .. }
             | Self::Incompatible { .. }
             | Self::HeaderMissing { .. }
-            | Self::Contended { .. }
-            | Self::Unlabelled { .. }
-            | Self::Undone { .. }
-            | Self::NotUndone { .. } => false,
+            | Self::Contended { .. } => None,
+        }
+    }
+
+    /// The error of a volume that was begun before, if it says nothing about that already.
+    pub(super) fn unfinished(self, name: &CoName) -> Self {
+        if self.left() == Left::Nothing && self.as_ceph().is_some() {
+            Self::Unfinished {
+                name: name.clone(),
+                cause: Box::new(self),
+            }
+        } else {
+            self
         }
     }
 }
@@ -139,7 +161,9 @@ impl Explain for CreateError {
             Self::Size(error) => error.code(),
             Self::Journal(error) => error.code(),
             Self::Locate(error) => error.code(),
-            Self::Undone { cause, .. } | Self::NotUndone { cause, .. } => cause.code(),
+            Self::Unfinished { cause, .. }
+            | Self::Undone { cause, .. }
+            | Self::NotUndone { cause, .. } => cause.code(),
             Self::TooLarge { .. } => Code::new(1411),
             Self::Capability { .. } => Code::new(1412),
             Self::Incompatible { .. } => Code::new(1413),
@@ -156,7 +180,9 @@ impl Explain for CreateError {
             Self::Size(error) => error.class(),
             Self::Journal(error) => error.class(),
             Self::Locate(error) => error.class(),
-            Self::Undone { cause, .. } | Self::NotUndone { cause, .. } => cause.class(),
+            Self::Unfinished { cause, .. }
+            | Self::Undone { cause, .. }
+            | Self::NotUndone { cause, .. } => cause.class(),
             Self::TooLarge { .. } => Class::OutOfRange,
             Self::Capability { .. } => Class::Invalid,
             Self::Incompatible { .. } => Class::Exists,
@@ -174,9 +200,10 @@ impl Explain for CreateError {
             Self::Journal(error) => error.left(),
             Self::Locate(error) => error.left(),
             Self::Image { source, .. } => source.left(),
-            Self::Contended { .. } | Self::NotUndone { .. } | Self::Unlabelled { .. } => {
-                Left::MaybeRunning
-            }
+            Self::Contended { .. }
+            | Self::NotUndone { .. }
+            | Self::Unlabelled { .. }
+            | Self::Unfinished { .. } => Left::MaybeRunning,
             Self::Undone { .. } => Left::Undone,
             Self::Size(_)
             | Self::TooLarge { .. }
@@ -192,7 +219,9 @@ impl Explain for CreateError {
             Self::Size(error) => return error.remedy(),
             Self::Journal(error) => return error.remedy(),
             Self::Locate(error) => return error.remedy(),
-            Self::Undone { cause, .. } | Self::NotUndone { cause, .. } => return cause.remedy(),
+            Self::Unfinished { cause, .. }
+            | Self::Undone { cause, .. }
+            | Self::NotUndone { cause, .. } => return cause.remedy(),
             Self::TooLarge { largest, .. } => format!(
                 "request at most {largest}, or set a larger objectSize or imageFeatures without \
                  object-map in the StorageClass"

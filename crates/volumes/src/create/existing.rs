@@ -8,6 +8,7 @@ use cuttle_journal::{DirectoryEntry, JournalError, Located, VolumeRecord, follow
 use cuttle_model::{ImageFeatures, ImageId, ImageName, ObjectUuid, PoolId};
 use tracing::{debug, warn};
 
+use super::undo::Role;
 use super::{Attempt, CreateError, Creation};
 use crate::header::{Header, read_header};
 use crate::remains;
@@ -106,13 +107,18 @@ impl Creation<'_> {
         };
         let Some(id) = &id else {
             // A delete that was interrupted, or an operator: there is no volume any more. What is
-            // in the trash stays there, for it may hold data that is wanted back.
+            // in the trash stays there, for it may hold data that is wanted back; its record stays
+            // with it, so that the delete, repeated by its handle, still finds both.
             warn!(volume.name = %name, image = %image, image.id = %committed,
                 "the volume's image is gone; freeing its name");
+            let trashed = self.io.trash_get(committed);
+            let trashed = trashed.map_err(|error| self.refused("look into the trash", error))?;
             let freed = self.journal.forget_name(name, uuid);
             freed.map_err(|error| self.journal_failed(error))?;
-            let removed = self.journal.forget_record(uuid);
-            removed.map_err(|error| self.journal_failed(error))?;
+            if trashed.is_none() {
+                let removed = self.journal.forget_record(uuid);
+                removed.map_err(|error| self.journal_failed(error))?;
+            }
             return Ok(Attempt::Again);
         };
         let Some(header) = self.look_at(id)? else {
@@ -191,7 +197,12 @@ impl Creation<'_> {
             match making {
                 // Whatever bears the name, also in the trash, is no volume: only a maker could
                 // have finished it, and none has.
-                Making::Ours => self.remove_image(image)?,
+                Making::Ours => {
+                    let role = Role::Maker(self.maker.clone());
+                    if !self.remove_image(uuid, image, &role)? {
+                        return Ok(Attempt::Again);
+                    }
+                }
                 Making::Foreign => self.clear_name(image)?,
             }
             match self.make_with_librbd(image) {

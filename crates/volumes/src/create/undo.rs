@@ -1,18 +1,27 @@
 //! Undoing a creation that certainly failed.
 
 use cuttle_journal::JournalError;
-use cuttle_model::{ImageId, ImageName, ObjectUuid, chain};
-use tracing::{debug, info};
+use cuttle_model::{ImageName, ObjectUuid, chain};
+use tracing::{debug, info, warn};
 
 use super::{Attempt, CreateError, Creation};
 use crate::remains;
+
+/// By what right an image is removed.
+#[derive(Debug)]
+pub(super) enum Role {
+    /// As the maker, under this text, as long as the record has it.
+    Maker(String),
+    /// As the only one who can know of it.
+    Alone,
+}
 
 impl Creation<'_> {
     /// Ends with `error`, after removing what was begun: first the image, then the record, then
     /// the name, so that a crash in between is taken up by whoever asks for the name next.
     ///
     /// Only the maker undoes; when another has taken over, the volume is its. Leaves a volume alone
-    /// whose failed step may still take effect.
+    /// while Ceph does not answer: the step that failed may still take effect.
     pub(super) fn undo(
         &self,
         error: CreateError,
@@ -22,15 +31,16 @@ impl Creation<'_> {
         if let CreateError::Journal(JournalError::RecordVanished { .. }) = error {
             return self.abandon(uuid, image);
         }
-        if error.may_still_happen() {
-            return Err(error);
+        if error.as_ceph().is_some_and(ceph::Error::is_timeout) {
+            return Err(error.unfinished(&self.request.name));
         }
-        if !self.is_ours_to_undo(uuid, image) {
+        let Some(role) = self.role_of_undoer(uuid, image) else {
             return Ok(Attempt::Again);
-        }
+        };
         let name = self.request.name.clone();
-        match self.remove_all(uuid, image) {
-            Ok(()) => {
+        match self.remove_all(uuid, image, &role) {
+            Ok(false) => Ok(Attempt::Again),
+            Ok(true) => {
                 info!(volume.name = %name, image = %image, "creation undone");
                 let cause = Box::new(error);
                 Err(CreateError::Undone { name, cause })
@@ -44,21 +54,18 @@ impl Creation<'_> {
     }
 
     /// Makes sure that nobody else makes this volume while it is undone: with a new maker's text
-    /// in the record, those who watch it wait anew. A pool that takes no writes, as a full one,
-    /// takes none from others either.
-    fn is_ours_to_undo(&self, uuid: &ObjectUuid, image: &ImageName) -> bool {
+    /// in the record, those who watch it wait anew. `None` when another makes it already.
+    fn role_of_undoer(&self, uuid: &ObjectUuid, image: &ImageName) -> Option<Role> {
         let undoer = ObjectUuid::random().to_string();
         match self.journal.take_over(uuid, Some(&self.maker), &undoer) {
-            Ok(true) => true,
+            Ok(true) => Some(Role::Maker(undoer)),
             // Not our record, or none: it was not written, and must not be now by another.
-            Ok(false) => {
-                let written = self.journal.write_record(uuid, &self.record(image));
-                written.unwrap_or(true)
-            }
-            Err(failed) => {
-                debug!(error = %chain(&failed), "undoing without telling others");
-                true
-            }
+            Ok(false) => match self.journal.write_record(uuid, &self.record(image)) {
+                Ok(true) => Some(Role::Maker(self.maker.clone())),
+                Ok(false) => None,
+                Err(failed) => Some(alone(&failed)),
+            },
+            Err(failed) => Some(alone(&failed)),
         }
     }
 
@@ -68,31 +75,80 @@ impl Creation<'_> {
         let entry = self.journal.find(&self.request.name);
         let entry = entry.map_err(|error| self.journal_failed(error))?;
         if entry.is_none_or(|entry| entry.uuid != *uuid) {
-            self.remove_image(image)?;
+            let record = self.journal.load(uuid);
+            let record = record.map_err(|error| self.journal_failed(error))?;
+            // Without name and record nobody else can come to this image.
+            if record.is_none() {
+                self.remove_image(uuid, image, &Role::Alone)?;
+            }
         }
         Ok(Attempt::Again)
     }
 
-    /// Removes image, record and name of a creation that is being undone. Idempotent.
-    pub(super) fn remove_all(
+    /// Removes image, record and name of a creation that is being undone: `false` when another has
+    /// taken it over meanwhile. Idempotent.
+    fn remove_all(
         &self,
         uuid: &ObjectUuid,
         image: &ImageName,
-    ) -> Result<(), CreateError> {
-        self.remove_image(image)?;
+        role: &Role,
+    ) -> Result<bool, CreateError> {
+        if !self.remove_image(uuid, image, role)? {
+            return Ok(false);
+        }
         let removed = self.journal.forget_record(uuid);
         removed.map_err(|error| self.journal_failed(error))?;
         let freed = self.journal.forget_name(&self.request.name, uuid);
-        freed.map_err(|error| self.journal_failed(error))
+        freed.map_err(|error| self.journal_failed(error))?;
+        Ok(true)
     }
 
-    /// Removes an image that never was a volume, wherever a crash has left it.
-    pub(super) fn remove_image(&self, image: &ImageName) -> Result<(), CreateError> {
-        let trashed = remains::clear_name(&self.io, image, None);
-        self.empty_trash(
-            image,
-            trashed.map_err(|error| self.image_failed(image, error))?,
-        )
+    /// Removes an image that never was a volume, wherever a crash has left it: `false` when the
+    /// role is lost.
+    ///
+    /// A process that was paused for so long that another has taken over and finished must not
+    /// destroy the finished volume. So the role is looked at before, and once more while the image
+    /// can still be brought back from the trash.
+    pub(super) fn remove_image(
+        &self,
+        uuid: &ObjectUuid,
+        image: &ImageName,
+        role: &Role,
+    ) -> Result<bool, CreateError> {
+        let failed = |error| self.image_failed(image, error);
+        if !self.still_has(uuid, role)? {
+            return Ok(false);
+        }
+        remains::clear_present(&self.io, image).map_err(failed)?;
+        let trashed = self.io.trash_find_all_by_name(image).map_err(failed)?;
+        if trashed.is_empty() {
+            return Ok(true);
+        }
+        if !self.still_has(uuid, role)? {
+            warn!(image = %image, "bringing back an image that another process has finished");
+            for entry in trashed {
+                match self.io.trash_restore(&entry.id, image) {
+                    Ok(()) => break,
+                    Err(error) if error.is_absent() || error.is_present() => {}
+                    Err(error) => return Err(failed(error)),
+                }
+            }
+            return Ok(false);
+        }
+        for entry in trashed {
+            remains::remove_from_trash(&self.io, &entry.id).map_err(failed)?;
+        }
+        Ok(true)
+    }
+
+    fn still_has(&self, uuid: &ObjectUuid, role: &Role) -> Result<bool, CreateError> {
+        let Role::Maker(maker) = role else {
+            return Ok(true);
+        };
+        let record = self.journal.load(uuid);
+        let record = record.map_err(|error| self.journal_failed(error))?;
+        Ok(record
+            .is_some_and(|record| !record.is_committed() && record.maker.as_ref() == Some(maker)))
     }
 
     /// Removes what is under an image's name, but nothing from the trash.
@@ -100,12 +156,11 @@ impl Creation<'_> {
         let cleared = remains::clear_present(&self.io, image);
         cleared.map_err(|error| self.image_failed(image, error))
     }
+}
 
-    fn empty_trash(&self, image: &ImageName, ids: Vec<ImageId>) -> Result<(), CreateError> {
-        for id in ids {
-            let removed = remains::remove_from_trash(&self.io, &id);
-            removed.map_err(|error| self.image_failed(image, error))?;
-        }
-        Ok(())
-    }
+/// The role of one whose record could not be written: a pool that takes no writes from us, as a
+/// full one, takes none from others either.
+fn alone(failed: &JournalError) -> Role {
+    debug!(error = %chain(failed), "undoing without telling others");
+    Role::Alone
 }

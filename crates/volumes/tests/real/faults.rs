@@ -1,6 +1,6 @@
 //! A fault at every call in turn: the repeated request, or a delete, always ends exactly right.
 
-use cuttle_model::{Explain, Left};
+use cuttle_model::{Explain, Left, chain};
 use cuttle_volumes::{Created, DeleteVolume, RbdController};
 
 use crate::setup::{Setup, controller, random_name, setup};
@@ -31,7 +31,7 @@ fn for_each_call_of_create(errno: &str, number: i32, check: impl Fn(&Setup, &str
             && errno == "ETIMEDOUT"
         {
             // Whatever may still happen must not be undone.
-            assert_ne!(error.left(), Left::Undone, "call {n}: {error}");
+            assert_ne!(error.left(), Left::Undone, "call {n}: {}", chain(error));
         }
         check(&setup, &name, n);
     }

@@ -48,12 +48,10 @@ fn only_incompatible_twins_are_refused() {
         ("dataPool", "rbd", "data pool"),
     ] {
         let error = again(&setup, &name, (16, None), &[(key, value)]).unwrap_err();
-        match &error {
-            CreateError::Incompatible {
-                property: found, ..
-            } => assert_eq!(*found, property),
-            other => panic!("{other}"),
-        }
+        assert!(
+            matches!(&error, CreateError::Incompatible { property: found, .. } if *found == property),
+            "{error}"
+        );
         assert!(error.remedy().is_some());
     }
     setup.assert_exactly("afterwards", &[(&name, &created)]);

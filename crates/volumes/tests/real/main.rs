@@ -2,7 +2,6 @@
 //! as witness.
 #![expect(
     clippy::unwrap_used,
-    clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
     reason = "the helpers of tests fail the test"

@@ -2,8 +2,9 @@
 
 use std::sync::Barrier;
 use std::thread;
+use std::time::Duration;
 
-use crate::setup::{controller, random_name, setup};
+use crate::setup::{controller_that_waits, random_name, setup};
 
 #[test]
 fn twenty_creators_of_one_name_make_one_volume() {
@@ -18,7 +19,10 @@ fn twenty_creators_of_one_name_make_one_volume() {
         let request = setup.request(&name, &[("imageFeatures", features)]);
         let barrier = Barrier::new(20);
         // Four processes with five threads each.
-        let controllers: Vec<_> = (0..4).map(|_| controller("").1).collect();
+        let patient = Duration::from_secs(30);
+        let controllers: Vec<_> = (0..4)
+            .map(|_| controller_that_waits("", patient).1)
+            .collect();
         let created: Vec<_> = thread::scope(|scope| {
             let workers: Vec<_> = (0..20)
                 .map(|number| {

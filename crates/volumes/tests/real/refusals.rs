@@ -265,5 +265,5 @@ fn a_volume_in_a_pool_that_is_gone_counts_as_removed() {
         handle: VolumeHandle::Composed(handle),
         credentials: setup.admin(),
     };
-    assert!(setup.controller.delete(&setup.table, &request).is_err());
+    setup.controller.delete(&setup.table, &request).unwrap_err();
 }

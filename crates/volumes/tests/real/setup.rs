@@ -253,12 +253,20 @@ impl Setup {
 
 /// A controller with faults waiting at its door, and a connection of its own.
 pub(crate) fn controller(faults: &str) -> (Doors, RbdController) {
+    controller_that_waits(faults, TAKE_OVER_AFTER)
+}
+
+/// The same, taking over from others after another time.
+pub(crate) fn controller_that_waits(
+    faults: &str,
+    take_over_after: Duration,
+) -> (Doors, RbdController) {
     let doors = Doors::new(FaultPlan::parse(faults).unwrap());
     let clusters = Clusters::new(doors.ceph.clone(), ConnectOptions::default());
     let settings = ControllerSettings {
         set_metadata: true,
         cluster_name: Some("k8s-east".to_owned()),
-        take_over_after: TAKE_OVER_AFTER,
+        take_over_after,
         ..ControllerSettings::default()
     };
     (doors, RbdController::new(clusters, settings))
