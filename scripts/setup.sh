@@ -3,6 +3,7 @@
 # Ceph's daemons and libraries, file system tools, a C compiler, cargo-nextest. Says what it
 # installs, asks for sudo only if it is not root, and does nothing when all is there.
 set -eu
+cd "$(dirname "$0")/.."
 
 NEXTEST_VERSION=0.9.143
 
@@ -11,8 +12,6 @@ wanted() {
     cat <<'LIST'
 build-essential /usr/bin/cc
 make /usr/bin/make
-git /usr/bin/git
-pkg-config /usr/bin/pkg-config
 util-linux /usr/bin/setpriv
 mount /usr/bin/mount
 fuse3 /usr/bin/fusermount3
@@ -77,10 +76,15 @@ install_packages() {
 check_rust() {
     PATH="$PATH:$HOME/.cargo/bin"
     if command -v cargo >/dev/null; then
-        return 0
+        # rustup obeys rust-toolchain.toml; a distribution's own cargo may be too old for us.
+        needed=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
+        found=$(cargo --version | cut -d' ' -f2)
+        oldest=$(printf '%s\n%s\n' "$needed" "$found" | sort -V | head -n 1)
+        [ "$oldest" != "$needed" ] || return 0
+        echo "setup: this cargo is $found, but $needed or newer is needed" >&2
     fi
     cat >&2 <<'TEXT'
-setup: cargo is missing. Install Rust with rustup (https://rustup.rs):
+setup: cargo is missing or too old. Install Rust with rustup (https://rustup.rs):
     curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y
 then run the same command again. The right toolchain version is chosen by rust-toolchain.toml.
 TEXT

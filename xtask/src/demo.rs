@@ -211,28 +211,34 @@ fn show_kept(places: &Places, screen: &mut Screen) {
     screen.title("Cluster and driver keep running.");
     for role in Role::ALL {
         let (socket, log) = (places.socket(role), places.log(role));
-        screen.line(&format!(
-            "  {:<10} {}   log {}",
-            role.name(),
-            socket.display(),
-            log.display()
-        ));
+        screen.line(&format!("  {:<10} {}", role.name(), socket.display()));
+        screen.line(&format!("  {:<10} {}", "", log.display()));
     }
     let staging = places.staging(Role::NodeA);
     let target = places.target(Role::NodeA);
-    let (staging, target) = (staging.display(), target.display());
+    // Sockets and keyring are root's alone.
+    let sudo = if environment::is_through_sudo() {
+        "sudo "
+    } else {
+        ""
+    };
+    let csi = format!("{sudo}{} csi", environment::own_program().display());
     screen.line(&format!(
-        "\nLook at Ceph:\n  ceph -c {conf} status\n  rbd -c {conf} ls rbd\n\
-         \nCall the driver (any CSI client works; this one is built in):\n  \
-         cargo xtask csi probe\n  \
-         cargo xtask csi create pvc-play --size 1GiB      # prints the handle\n  \
-         cargo xtask csi stage HANDLE {staging}\n  \
-         cargo xtask csi publish HANDLE {staging} {target}\n  \
-         cargo xtask csi expand HANDLE 2GiB\n  \
-         cargo xtask csi unpublish HANDLE {target}\n  \
-         cargo xtask csi unstage HANDLE {staging}\n  \
-         cargo xtask csi delete HANDLE\n\
-         \nRemove everything:\n  make down"
+        "\nLook at Ceph:\n  {sudo}ceph -c {conf} status\n  {sudo}rbd -c {conf} ls rbd\n\
+         \nCall the driver (any CSI client can; this one is built in):\n  \
+         S={} T={}\n  \
+         {csi} probe\n  \
+         {csi} create pvc-play --size 1GiB       # prints the handle\n  \
+         H=<the handle>\n  \
+         {csi} stage $H $S\n  \
+         {csi} publish $H $S $T                  # now look at $T\n  \
+         {csi} expand $H 2GiB && {csi} grow $H $S $T 2GiB\n  \
+         {csi} unpublish $H $T\n  \
+         {csi} unstage $H $S\n  \
+         {csi} delete $H\n\
+         \nRemove everything:\n  make down",
+        staging.display(),
+        target.display(),
     ));
 }
 

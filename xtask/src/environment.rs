@@ -46,6 +46,16 @@ pub(crate) fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
+/// Whether this process became root through sudo, so that its files are not the caller's.
+pub(crate) fn is_through_sudo() -> bool {
+    variable("SUDO_USER").is_some()
+}
+
+/// The path of this program.
+pub(crate) fn own_program() -> PathBuf {
+    std::env::current_exe().unwrap_or_else(|_| PathBuf::from("cargo xtask"))
+}
+
 /// A directory for a cluster or a demo: below the build output when its name is short enough for
 /// the sockets in it (108 bytes), else below the temporary directory.
 pub(crate) fn working_dir(name: &str) -> PathBuf {
