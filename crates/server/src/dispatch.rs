@@ -47,9 +47,9 @@ pub struct DispatchOptions {
     pub stage: LaneLimits,
     /// The lane for publishing.
     pub publish: LaneLimits,
-    /// The lane for unpublishing and unstaging.
+    /// The lane for unpublishing, and each cluster's lane for unstaging.
     pub unmount: LaneLimits,
-    /// The lane for statistics and health.
+    /// The lane for statistics and health, and the one for listing.
     pub probe: LaneLimits,
     /// After this time a job's further outside calls are refused, so that it ends.
     pub longest_job: Duration,
@@ -234,8 +234,8 @@ impl Shared {
             LaneName::Cluster(_) => self.options.cluster,
             LaneName::Stage(_) => self.options.stage,
             LaneName::Publish => self.options.publish,
-            LaneName::Unmount => self.options.unmount,
-            LaneName::Probe => self.options.probe,
+            LaneName::Unmount | LaneName::Unstage(_) => self.options.unmount,
+            LaneName::Probe | LaneName::Listing => self.options.probe,
         }
     }
 

@@ -198,8 +198,7 @@ pub(crate) fn health(
     let published = paths::optional(&mut check, "volume_publish_path", &wire.volume_publish_path);
     let staged = paths::optional(&mut check, "staging_target_path", &wire.staging_target_path);
     let whole = id.map(|id| {
-        // Under the staging directory the volume lies in an entry of its own name.
-        let path = published.or_else(|| staged.map(|staged| staged.join(id.as_str())));
+        let path = published.or(staged);
         path.map(|volume_path| VolumeStats { id, volume_path })
     });
     check.finish_with(whole)

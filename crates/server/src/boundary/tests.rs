@@ -11,6 +11,8 @@ use proptest::prelude::*;
 use super::mistakes::Mistakes;
 use super::{controller, create};
 
+mod on_nodes;
+
 const HANDLE: &str = "0001-0002-c1-0000000000000002-50d53503-9da1-11ed-847e-bacf8f2f1297";
 const GIB: i64 = 1 << 30;
 

@@ -20,10 +20,14 @@ pub enum LaneName {
     Stage(Arc<str>),
     /// Showing staged volumes to workloads.
     Publish,
-    /// Taking volumes away again. Nothing that needs a cluster to answer runs here for long.
+    /// Taking volumes away from workloads; no cluster has to answer for that.
     Unmount,
-    /// Questions about volumes.
+    /// Taking volumes of one Ceph cluster off this node, with their last writes.
+    Unstage(Arc<str>),
+    /// Questions about volumes on this node.
     Probe,
+    /// Listing the volumes of all clusters.
+    Listing,
 }
 
 impl fmt::Display for LaneName {
@@ -33,7 +37,9 @@ impl fmt::Display for LaneName {
             Self::Stage(cluster) => write!(f, "stage {cluster}"),
             Self::Publish => f.write_str("publish"),
             Self::Unmount => f.write_str("unmount"),
+            Self::Unstage(cluster) => write!(f, "unstage {cluster}"),
             Self::Probe => f.write_str("probe"),
+            Self::Listing => f.write_str("listing"),
         }
     }
 }
@@ -46,7 +52,9 @@ impl LaneName {
             Self::Stage(_) => "lane-stage",
             Self::Publish => "lane-publish",
             Self::Unmount => "lane-unmount",
+            Self::Unstage(_) => "lane-unstage",
             Self::Probe => "lane-probe",
+            Self::Listing => "lane-listing",
         }
     }
 }

@@ -8,19 +8,19 @@ use cuttle_csi::v1::volume_health::VolumeHealthEntry;
 use cuttle_model::ByteSize;
 use cuttle_volumes::{ListedVolume, Volume};
 
-/// What the service offers; listing only where a cluster has credentials for it.
+/// What the service offers; calls without secrets only where a cluster has credentials for them.
 pub(super) fn capabilities(can_list: bool) -> v1::ControllerGetCapabilitiesResponse {
     let always = [
         rpc::Type::CreateDeleteVolume,
         rpc::Type::ExpandVolume,
         rpc::Type::SingleNodeMultiWriter,
-        rpc::Type::GetVolumeHealth,
     ];
     let listing = [
         rpc::Type::ListVolumes,
         rpc::Type::GetCapacity,
         rpc::Type::GetVolume,
         rpc::Type::VolumeCondition,
+        rpc::Type::GetVolumeHealth,
     ];
     let capabilities = always
         .into_iter()

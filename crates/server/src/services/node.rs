@@ -93,7 +93,7 @@ impl NodeService {
         let plan = Plan {
             doing,
             keys: vec![alone(request.id.as_str())],
-            lane: LaneName::Unmount,
+            lane: LaneName::Unstage(cluster_of(&wire.volume_id)),
             fingerprint,
         };
         let work = move || parts.node.unstage(&request);
@@ -151,7 +151,7 @@ impl NodeService {
     ) -> Result<v1::NodeExpandVolumeResponse, Failed> {
         let doing = doing("grow", &wire.volume_id);
         let fingerprint = fingerprint(&wire);
-        let lane = stage_lane(&wire.volume_id);
+        let lane = LaneName::Stage(cluster_of(&wire.volume_id));
         let request =
             boundary::expand(wire).map_err(|mistakes| Failed::new(doing.clone(), mistakes))?;
         let plan = Plan {
@@ -236,13 +236,12 @@ fn question(what: &str, path: &Path) -> (Key, Hold) {
     (Key::Question(text), Hold::Alone)
 }
 
-/// The lane of the volume's cluster; volumes whose handle does not tell share one.
-fn stage_lane(volume_id: &str) -> LaneName {
-    let cluster = match cuttle_model::VolumeHandle::parse(volume_id) {
+/// The volume's cluster; volumes whose handle does not tell it count as of one without a name.
+fn cluster_of(volume_id: &str) -> Arc<str> {
+    match cuttle_model::VolumeHandle::parse(volume_id) {
         Ok(handle) => Arc::from(handle.cluster().as_str()),
         Err(_) => Arc::from(""),
-    };
-    LaneName::Stage(cluster)
+    }
 }
 
 #[tonic::async_trait]

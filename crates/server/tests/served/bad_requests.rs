@@ -136,7 +136,6 @@ async fn capabilities_without_listing_credentials_offer_no_listing() {
             rpc::Type::CreateDeleteVolume,
             rpc::Type::ExpandVolume,
             rpc::Type::SingleNodeMultiWriter,
-            rpc::Type::GetVolumeHealth,
         ]
     );
     drop(controller);

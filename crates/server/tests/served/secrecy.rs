@@ -99,4 +99,9 @@ async fn keys_stay_out_of_logs_and_answers() {
         "{log}"
     );
     assert!(log.contains("CUTTLE-1402"), "{log}");
+    // One request id goes from the rim to the calls to Ceph on the lane's thread.
+    let through_the_door = log.lines().any(|line| {
+        line.contains("rpc{rpc.method=\"CreateVolume\" req.id=") && line.contains("cuttle::door")
+    });
+    assert!(through_the_door, "{log}");
 }

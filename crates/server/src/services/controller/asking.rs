@@ -185,7 +185,7 @@ pub(super) async fn list(
     let table = parts.clusters.snapshot();
     offered(&doing, &table)?;
     let request = boundary::list(wire).map_err(|mistakes| Failed::new(doing.clone(), mistakes))?;
-    let plan = question(doing, LaneName::Probe, fingerprint);
+    let plan = question(doing, LaneName::Listing, fingerprint);
     let work = move || {
         let sources = listing::sources(&table).map_err(AskError::Listing)?;
         parts
