@@ -5,8 +5,10 @@
 //! * external-provisioner takes Canceled, DeadlineExceeded, Unavailable and Aborted of CreateVolume
 //!   as "a volume may be in the making": it remembers the node and keeps asking until it gets a
 //!   volume, even for a deleted claim. Every other code ends the attempt, and with a deleted claim
-//!   nobody asks again. So CreateVolume answers with one of those four exactly when something may
-//!   be left behind.
+//!   nobody asks again. So CreateVolume answers with one of those four when something may be left
+//!   behind, and when the failure is one of reach or time ([`Class::Down`], [`Class::Late`],
+//!   [`Class::Busy`]): such a failure proves nothing about what an earlier attempt has left, and
+//!   asking again is what helps. A verdict on the request itself ends the attempt.
 //! * kubelet takes the same codes, and ResourceExhausted, of NodeStageVolume and NodePublishVolume
 //!   as "perhaps mounted" and unmounts later; after any other code it does not. So these calls
 //!   answer with one of those when something may be left behind.
@@ -30,10 +32,6 @@ pub fn code(rpc: Rpc, class: Class, left: Left) -> Code {
         )
     {
         uncertain(plain)
-    } else if rpc == Rpc::CreateVolume && is_parking(plain) {
-        // Nothing is there and nothing runs: the attempt is over. Repeating it helps only when the
-        // state of the system has changed, which is what FailedPrecondition says.
-        Code::FailedPrecondition
     } else {
         plain
     }

@@ -129,10 +129,14 @@ impl Explain for Refusal {
     fn left(&self) -> Left {
         match self {
             // The other job works on the very thing that this request is about.
-            Self::Conflict { .. } | Self::Late { .. } | Self::Panicked { .. } | Self::Lost => {
-                Left::MaybeRunning
-            }
-            Self::LaneFull { .. } | Self::ShuttingDown | Self::NoThread { .. } => Left::Nothing,
+            Self::Conflict { .. }
+            | Self::Late { .. }
+            | Self::Panicked { .. }
+            | Self::Lost
+            // Not looked at: what an earlier attempt has left is not known.
+            | Self::LaneFull { .. }
+            | Self::ShuttingDown
+            | Self::NoThread { .. } => Left::MaybeRunning,
         }
     }
 

@@ -272,7 +272,7 @@ fn a_full_lane_refuses_and_other_lanes_go_on() {
     );
     assert_eq!(
         (refused.class(), refused.left()),
-        (Class::Full, Left::Nothing)
+        (Class::Full, Left::MaybeRunning)
     );
     let mut elsewhere = ask(Rpc::CreateVolume, &[name("c")], "c");
     elsewhere.lane = LaneName::Cluster(Arc::from("c2"));
