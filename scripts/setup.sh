@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs what building, testing and trying Cuttle needs on Debian 12, Debian 13 and Ubuntu 24.04:
-# Ceph's daemons and libraries, file system tools, a C compiler, cargo-nextest. Says what it
+# Ceph's daemons and libraries, file system tools, compilers, Rust, cargo-nextest. Says what it
 # installs, asks for sudo only if it is not root, and does nothing when all is there.
 set -eu
 cd "$(dirname "$0")/.."
@@ -11,6 +11,7 @@ NEXTEST_VERSION=0.9.143
 wanted() {
     cat <<'LIST'
 build-essential /usr/bin/cc
+build-essential /usr/bin/c++
 make /usr/bin/make
 util-linux /usr/bin/setpriv
 mount /usr/bin/mount
@@ -73,22 +74,33 @@ install_packages() {
     fi
 }
 
-check_rust() {
-    PATH="$PATH:$HOME/.cargo/bin"
-    if command -v cargo >/dev/null; then
-        # rustup obeys rust-toolchain.toml; a distribution's own cargo may be too old for us.
-        needed=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
-        found=$(cargo --version | cut -d' ' -f2)
-        oldest=$(printf '%s\n%s\n' "$needed" "$found" | sort -V | head -n 1)
-        [ "$oldest" != "$needed" ] || return 0
-        echo "setup: this cargo is $found, but $needed or newer is needed" >&2
+# Whether the cargo in PATH is new enough. rustup's obeys rust-toolchain.toml; a distribution's own
+# may be too old.
+cargo_is_new_enough() {
+    command -v cargo >/dev/null || return 1
+    needed=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
+    found=$(cargo --version | cut -d' ' -f2)
+    oldest=$(printf '%s\n%s\n' "$needed" "$found" | sort -V | head -n 1)
+    [ "$oldest" = "$needed" ]
+}
+
+install_rust() {
+    # rustup's cargo goes before a distribution's.
+    PATH="$HOME/.cargo/bin:$PATH"
+    cargo_is_new_enough && return 0
+    echo "setup: installing Rust for this user with rustup (into $HOME/.cargo and $HOME/.rustup)"
+    if ! command -v curl >/dev/null; then
+        as_root env DEBIAN_FRONTEND=noninteractive \
+            apt-get install -q -y --no-install-recommends curl ca-certificates
     fi
-    cat >&2 <<'TEXT'
-setup: cargo is missing or too old. Install Rust with rustup (https://rustup.rs):
-    curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y
-then run the same command again. The right toolchain version is chosen by rust-toolchain.toml.
-TEXT
-    exit 1
+    curl --proto '=https' --tlsv1.2 --silent --show-error --fail https://sh.rustup.rs |
+        sh -s -- -y --quiet --profile minimal --default-toolchain none
+    # The version and the components of rust-toolchain.toml.
+    rustup toolchain install
+    if ! cargo_is_new_enough; then
+        echo "setup: cargo is still missing or too old; see https://rustup.rs" >&2
+        exit 1
+    fi
 }
 
 install_nextest() {
@@ -100,5 +112,5 @@ install_nextest() {
 }
 
 install_packages
-check_rust
+install_rust
 install_nextest
