@@ -14,7 +14,8 @@
 //!
 //! This is the crate's only process-wide state, because the exit is process-wide.
 
-use std::sync::{Condvar, Mutex, MutexGuard, Once, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -40,7 +41,6 @@ static STATE: Mutex<State> = Mutex::new(State {
     images: 0,
 });
 static CLOSED: Condvar = Condvar::new();
-static AT_EXIT: Once = Once::new();
 
 unsafe extern "C" {
     /// glibc's: as `atexit`, and the handler is given the exit status.
@@ -57,13 +57,6 @@ pub(crate) struct Alive(());
 
 impl Alive {
     pub(crate) fn new() -> Self {
-        AT_EXIT.call_once(|| {
-            // SAFETY: the handler takes any status and ignores its argument; it does not unwind.
-            let refused = unsafe { on_exit(before_exit, std::ptr::null_mut()) } != 0;
-            if refused {
-                warn!("no exit handler for Ceph's libraries");
-            }
-        });
         let mut state = state();
         state.connections = state.connections.saturating_add(1);
         Self(())
@@ -95,6 +88,25 @@ impl Drop for ClosingImage {
         if state.images == 0 {
             CLOSED.notify_all();
         }
+    }
+}
+
+/// How often the exit handler has been registered.
+static GUARDED: AtomicUsize = AtomicUsize::new(0);
+/// How often that is of use: the libraries set up their globals with the first connections.
+const GUARDED_MOST: usize = 4;
+
+/// Registers the exit handler. To be called when the libraries have set up what `exit` would take
+/// down: handlers run in the opposite order, and some of the globals (OpenSSL's, the messenger's)
+/// are only made by the first connection, so once at the start is not enough.
+pub(crate) fn guard_exit() {
+    if GUARDED.fetch_add(1, Ordering::Relaxed) >= GUARDED_MOST {
+        return;
+    }
+    // SAFETY: the handler takes any status and ignores its argument; it does not unwind.
+    let refused = unsafe { on_exit(before_exit, std::ptr::null_mut()) } != 0;
+    if refused {
+        warn!("no exit handler for Ceph's libraries");
     }
 }
 

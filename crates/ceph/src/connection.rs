@@ -86,6 +86,7 @@ impl Connection {
         connection.configure(monitors, credentials, options)?;
         // SAFETY: the handle is live and not yet connected; no other thread knows it.
         let result = Errno::check(unsafe { rados::rados_connect(connection.handle) });
+        closing::guard_exit();
         match result {
             Ok(_) => {}
             // No answer of a cluster, least of all "absent": the key has been looked at above, so
@@ -116,6 +117,7 @@ impl Connection {
 
     fn create(credentials: &Credentials) -> Result<Self, Errno> {
         let user = text(&format!("client.{}", credentials.user))?;
+        closing::guard_exit();
         let alive = Alive::new();
         let mut handle = ptr::null_mut();
         // SAFETY: the handle is written on success; the names are NUL-terminated and copied.
