@@ -59,7 +59,8 @@ pub struct LoopDevice {
     pub read_only: bool,
     /// Whether the file's page cache is bypassed.
     pub direct_io: bool,
-    /// Whether the device lets the file go by itself when its last user is gone.
+    /// Whether the device lets the file go by itself when its last user is gone. Such a device
+    /// must not be handed to anybody: its number may serve another file at any moment.
     pub autoclear: bool,
 }
 
@@ -185,18 +186,24 @@ impl Host {
             .map_err(|error| not_a_device(&device.path, error))
     }
 
-    /// Makes a loop device let its file go, and waits until it has.
+    /// Makes a loop device let its file go, unless somebody uses it.
     ///
     /// `device` must come from a look at the present state: when another file stands behind the
     /// device by now, it is left alone ([`Detached::Before`]).
+    ///
+    /// # Guarantees
+    /// A device that is in use keeps its file: the kernel is never left to let it go later, when
+    /// its number could serve another file under the eyes of whoever has seen it attached.
+    ///
+    /// # Blocking
+    /// A user that only looks (udev, blkid) is waited for, a few seconds at most.
     ///
     /// # Idempotency
     /// A device without a file is a success.
     ///
     /// # Errors
-    /// [`Error::LoopBusy`] when the device is mounted (then nothing is done), or when some process
-    /// still has it open after the request; the kernel then lets it go with its last user. Or
-    /// [`Error::Hung`].
+    /// [`Error::LoopBusy`] when the device is mounted, claimed, or some process has it open; it is
+    /// then attached as before. Or [`Error::Hung`].
     pub fn detach_loop(&self, device: &LoopDevice) -> Result<Detached, Error> {
         let same = |now: &LoopDevice| now.backing_file == device.backing_file;
         let Some(_now) = self.loop_device(&device.path)?.filter(same) else {
@@ -211,41 +218,64 @@ impl Host {
             let (device, by) = (device.path.to_string(), mounted.join(", "));
             return Err(Error::LoopBusy { device, by });
         }
-        let name = device.path.to_c();
-        let answer = self.aside("host.loop_detach", &device.path, self.limits.device, |_| {
-            let device = open_device(&name, OFlags::RDONLY)?;
-            match ioctl_plain::<LOOP_CLR_FD>(&device) {
-                Ok(()) | Err(Errno::NXIO) => Ok(()),
-                Err(errno) => Err(Failure::at("LOOP_CLR_FD")(errno)),
-            }
-        });
-        answer.map_err(|error| not_a_device(&device.path, error))?;
-        self.wait_until_let_go(device, same)
-    }
-
-    /// The kernel lets a device go when its last opener closes it, which may be a moment after.
-    fn wait_until_let_go(
-        &self,
-        device: &LoopDevice,
-        same: impl Fn(&LoopDevice) -> bool,
-    ) -> Result<Detached, Error> {
         let deadline = Instant::now() + Self::within(self.limits.device.min(LETTING_GO));
         loop {
-            if self.loop_device(&device.path)?.filter(&same).is_none() {
+            let is_let_go = self.let_go(device)?;
+            // Recent kernels let it go when the request's own descriptor is closed.
+            if self.loop_device(&device.path)?.filter(same).is_none() {
                 return Ok(Detached::Now);
             }
             if Instant::now() >= deadline {
                 let holders = holders_of(device);
-                let by = if holders.is_empty() {
-                    "some process has it open".to_owned()
-                } else {
-                    holders.join(", ")
+                let by = match (holders.is_empty(), is_let_go) {
+                    (false, _) => holders.join(", "),
+                    (true, false) => "some process has it open".to_owned(),
+                    (true, true) => "the kernel has not let its file go yet".to_owned(),
                 };
                 let device = device.path.to_string();
                 return Err(Error::LoopBusy { device, by });
             }
             std::thread::sleep(Duration::from_millis(20));
         }
+    }
+
+    /// Asks the kernel to let the file go; false when the device is in use and keeps it.
+    ///
+    /// The kernel's answer to the request is the same whether the device is in use or not: if it
+    /// is, the request only notes that the file goes with the last user. So the note is taken
+    /// back at once, by the same descriptor, which keeps it from taking effect in between; that
+    /// fails where the file is gone.
+    fn let_go(&self, device: &LoopDevice) -> Result<bool, Error> {
+        let name = device.path.to_c();
+        let answer = self.aside(
+            "host.loop_detach",
+            &device.path,
+            self.limits.device,
+            |reply| {
+                // Exclusive: not a device that is mounted in another namespace or stacked upon.
+                let is_let_go = match open_device(&name, OFlags::RDONLY | OFlags::EXCL) {
+                    Err(failure) if failure.errno() == Errno::BUSY => false,
+                    Err(failure) => return Err(failure),
+                    Ok(device) => match ioctl_plain::<LOOP_CLR_FD>(&device) {
+                        Err(Errno::NXIO) => true,
+                        Err(Errno::BUSY) => false,
+                        Err(errno) => return Err(Failure::at("LOOP_CLR_FD")(errno)),
+                        Ok(()) => {
+                            match ioctl_set::<LOOP_SET_STATUS64, _>(&device, LoopStatus::new(0)) {
+                                Ok(()) => false,
+                                Err(Errno::NXIO) => true,
+                                Err(errno) => return Err(Failure::at("LOOP_SET_STATUS64")(errno)),
+                            }
+                        }
+                    },
+                };
+                push_words(reply, &[u64::from(is_let_go)]);
+                Ok(())
+            },
+        );
+        let answer = answer.map_err(|error| not_a_device(&device.path, error))?;
+        let [is_let_go] = words_of("host.loop_detach", &device.path, &answer)?;
+        Ok(is_let_go != 0)
     }
 }
 

@@ -45,8 +45,20 @@ pub(crate) enum Found {
     Begun,
     /// There is a device.
     Whole(Attachment),
-    /// What serves the device has died: every access fails.
+    /// What serves the device has died, so that every access fails; or the device is about to lose
+    /// its image. It must not be used any more, only taken down.
     Dead(Option<Attachment>),
+}
+
+impl Found {
+    /// The device, whatever its condition.
+    pub(crate) fn attachment(&self) -> Option<&Attachment> {
+        match self {
+            Self::Whole(attachment) => Some(attachment),
+            Self::Dead(attachment) => attachment.as_ref(),
+            Self::Nothing | Self::Begun => None,
+        }
+    }
 }
 
 /// Everything that attaching an image depends on.

@@ -126,9 +126,12 @@ impl TakeDown<'_> {
             layout: self.layout,
             stash: &stash,
         };
-        if let (Some(mount), Some(attach)) = (mount, &attach) {
+        if let Some(attach) = &attach {
             let found = attach.find(place).map_err(TakeDownError::Attach)?;
-            self.check_mount(&table, mount, &found)?;
+            if let Some(mount) = mount {
+                self.check_mount(mount, &found)?;
+            }
+            self.check_unused(&table, &found)?;
         }
         self.remove_mount_point()?;
         let detached = match &attach {
@@ -193,20 +196,22 @@ impl TakeDown<'_> {
         Ok(self.host.mount_table().map_err(failed)?)
     }
 
-    /// Refuses to unmount what is not this volume, or what is published still.
-    fn check_mount(
-        self,
-        table: &MountTable,
-        mount: &Mount,
-        found: &Found,
-    ) -> Result<(), TakeDownError> {
-        let attachment = match found {
-            Found::Whole(attachment) | Found::Dead(Some(attachment)) => attachment,
-            Found::Nothing | Found::Begun | Found::Dead(None) => return Err(self.not_ours(mount)),
-        };
-        if !shows(self.host, mount, &self.layout.mount_point, attachment)? {
-            return Err(self.not_ours(mount));
+    /// Refuses to unmount what is not this volume.
+    fn check_mount(self, mount: &Mount, found: &Found) -> Result<(), TakeDownError> {
+        match found.attachment() {
+            Some(attachment) if shows(self.host, mount, &self.layout.mount_point, attachment)? => {
+                Ok(())
+            }
+            Some(_) | None => Err(self.not_ours(mount)),
         }
+    }
+
+    /// Refuses to detach what is published still. Asked even when the staging place shows nothing:
+    /// the bound node of a raw block volume keeps no device from being detached.
+    fn check_unused(self, table: &MountTable, found: &Found) -> Result<(), TakeDownError> {
+        let Some(attachment) = found.attachment() else {
+            return Ok(());
+        };
         let uses = Uses::of(table, &attachment.device, attachment.number);
         let others = uses.besides(&self.layout.mount_point);
         if others.is_empty() || self.is_shared(&others)? {

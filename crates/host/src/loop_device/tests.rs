@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use cuttle_model::ByteSize;
@@ -167,17 +168,33 @@ fn a_mounted_device_is_not_detached_and_the_mount_is_named() {
 }
 
 #[test]
-fn a_device_held_open_is_let_go_with_its_last_user() {
-    let (host, disk) = (impatient(Duration::from_millis(300)), Disk::new(MIB));
+fn a_device_held_open_keeps_its_file() {
+    let (impatient, disk) = (impatient(Duration::from_millis(300)), Disk::new(MIB));
     let user = File::open(&disk.device.path).unwrap();
     let started = Instant::now();
-    let error = host.detach_loop(&disk.device).unwrap_err();
+    let error = impatient.detach_loop(&disk.device).unwrap_err();
     assert!(matches!(&error, Error::LoopBusy { .. }), "{error}");
     assert!(started.elapsed() < Duration::from_secs(5));
+    drop(user);
+    // Not even marked for later: the device is as it was.
+    let found = host().find_loops(&disk.file).unwrap();
+    assert_eq!(found, std::slice::from_ref(&disk.device));
+    assert_eq!(host().detach_loop(&disk.device).unwrap(), Detached::Now);
+}
+
+#[test]
+fn a_device_marked_by_somebody_else_is_told_and_can_be_detached() {
+    let (host, disk) = (host(), Disk::new(MIB));
+    let user = File::open(&disk.device.path).unwrap();
+    let mut losetup = Command::new("losetup");
+    let asked = losetup.arg("-d").arg(disk.device.path.as_path()).status();
+    assert!(asked.unwrap().success());
+    assert!(host.find_loops(&disk.file).unwrap()[0].autoclear);
     drop(user);
     crate::fixture::eventually("the file is let go", || {
         host.find_loops(&disk.file).unwrap().is_empty()
     });
+    assert_eq!(host.detach_loop(&disk.device).unwrap(), Detached::Before);
 }
 
 #[test]

@@ -227,15 +227,14 @@ impl Attach for FuseAttach<'_> {
             }
             Err(_dead) => true,
         };
-        let device = self
-            .loops(layout)?
-            .into_iter()
-            .next()
-            .map(|device| Attachment {
-                device: device.path,
-                number: device.number,
-                read_only: device.read_only,
-            });
+        let loops = self.loops(layout)?;
+        // Somebody has asked for its end: with its last user gone, its number serves another file.
+        let is_dead = is_dead || loops.iter().any(|device| device.autoclear);
+        let device = loops.into_iter().next().map(|device| Attachment {
+            device: device.path,
+            number: device.number,
+            read_only: device.read_only,
+        });
         Ok(match (is_dead, device) {
             (true, device) => Found::Dead(device),
             (false, Some(device)) => Found::Whole(device),
@@ -253,6 +252,13 @@ impl Attach for FuseAttach<'_> {
         };
         let device = self.host.attach_loop(&wanted);
         let device = device.map_err(HostFailure::at("attach a loop device to", &layout.export))?;
+        if device.autoclear {
+            let busy = HostError::LoopBusy {
+                device: device.path.to_string(),
+                by: "its file is about to be taken from it".to_owned(),
+            };
+            return Err(HostFailure::at("attach a loop device to", &layout.export)(busy).into());
+        }
         if !device.direct_io {
             warn!(device = %device.path, "the loop device does not bypass the page cache");
         }

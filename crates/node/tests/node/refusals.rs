@@ -479,3 +479,65 @@ fn a_loop_device_of_somebody_else_is_left_alone() {
     host().detach_loop(&stranger).unwrap();
     field.assert_clean_host();
 }
+
+#[test]
+fn a_published_block_device_is_not_taken_away() {
+    let (field, stage) = disk();
+    let stage = field.stage_request("disk", &stage.staging_path, Access::Block);
+    let target = field.target("pod");
+    field.node().stage(&stage).unwrap();
+    field
+        .node()
+        .publish(&publish_request(&stage, &target))
+        .unwrap();
+    let still_published = || {
+        let error = field.node().unstage(&unstage_request(&stage)).unwrap_err();
+        let (code, class, text) = told(&error);
+        assert_eq!((code, class), (1540, Class::Unmet), "{text}");
+        assert!(text.contains("targets/pod"), "{text}");
+    };
+    still_published();
+    // Also when the staging place shows nothing any more.
+    unmount(&stage.staging_path.join("disk"));
+    still_published();
+    fs::write(&target, "still its own device").unwrap();
+    field
+        .node()
+        .unpublish(&unpublish_request(&stage, &target))
+        .unwrap();
+    field.node().unstage(&unstage_request(&stage)).unwrap();
+    field.assert_empty(&stage.staging_path);
+    field.assert_clean_host();
+}
+
+#[test]
+fn a_device_that_somebody_holds_open_keeps_its_image() {
+    let (field, stage) = disk();
+    let stage = field.stage_request("disk", &stage.staging_path, Access::Block);
+    field.node().stage(&stage).unwrap();
+    let device = || {
+        let export = stage.staging_path.join("image-export.fuse");
+        let export = AbsolutePath::try_from(export.as_path()).unwrap();
+        host().find_loops(&export).unwrap()
+    };
+    let before = device();
+    let user = fs::File::open(before[0].path.as_path()).unwrap();
+    let error = field.node().unstage(&unstage_request(&stage)).unwrap_err();
+    assert_eq!(told(&error).0, 1620, "{}", chain(&error));
+    assert_eq!(device(), before);
+    // Marked by somebody else, it is neither bound nor published, but refused.
+    let mut losetup = std::process::Command::new("losetup");
+    let marked = losetup.arg("-d").arg(before[0].path.as_path()).status();
+    assert!(marked.unwrap().success());
+    assert!(device()[0].autoclear);
+    let error = field.node().stage(&stage).unwrap_err();
+    assert_eq!(told(&error).0, 1620, "{}", chain(&error));
+    // That has taken the mark back; the number cannot go to another file under the user's eyes.
+    assert_eq!(device(), before);
+    field.node().stage(&stage).unwrap();
+    drop(user);
+    assert_eq!(device(), before);
+    field.node().unstage(&unstage_request(&stage)).unwrap();
+    field.assert_empty(&stage.staging_path);
+    field.assert_clean_host();
+}
