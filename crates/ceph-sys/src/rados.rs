@@ -150,6 +150,16 @@ unsafe extern "C" {
         val_len: size_t,
         prval: *mut c_int,
     );
+    /// Fails the whole operation with `-4095 - position` unless the object's data from `off` on
+    /// is the given; data beyond the object's end compares as zeros. The bytes are copied;
+    /// `prval` must outlive the operation or be null.
+    pub fn rados_write_op_cmpext(
+        write_op: rados_write_op_t,
+        cmp_buf: *const c_char,
+        cmp_len: size_t,
+        off: u64,
+        prval: *mut c_int,
+    );
     /// Creates the object; `category` is unused and may be null.
     pub fn rados_write_op_create(
         write_op: rados_write_op_t,

@@ -67,6 +67,14 @@ pub fn id_object(name: &ImageName) -> String {
     format!("rbd_id.{name}")
 }
 
+/// What RBD's objects hold for the name of an image.
+struct FoundByName {
+    /// The identifiers. One, unless the image is torn.
+    ids: Vec<ImageId>,
+    /// The content of the image's `rbd_id` object, if there is one.
+    id_object: Option<Vec<u8>>,
+}
+
 /// An `rbd_image_options_t`, freed on drop.
 struct Built(rbd::rbd_image_options_t);
 
@@ -153,13 +161,13 @@ impl Io {
     /// # Idempotency
     /// Idempotent; after a crash in the middle a second call removes the rest.
     pub fn remove_image(&self, name: &ImageName) -> Result<bool, Error> {
-        let ids = self.ids_by_name(name)?;
+        let found = self.found_by_name(name)?;
         let mut whole = false;
-        for id in &ids {
+        for id in &found.ids {
             whole = whole || self.image_size_by_id(id)?.is_some();
         }
         if !whole {
-            return self.remove_torn(name, &ids);
+            return self.remove_found(name, &found);
         }
         let removed = self.call("rbd.remove", name.as_str(), || {
             let image = text(name.as_str())?;
@@ -168,57 +176,97 @@ impl Io {
         });
         match removed {
             Ok(()) => Ok(true),
-            Err(error) if error.is_absent() => self.remove_torn(name, &ids).map(|_found| true),
+            Err(error) if error.is_absent() => self.remove_found(name, &found).map(|_found| true),
             Err(error) => Err(error),
         }
     }
 
-    /// The identifiers that `rbd_id.<name>` and `rbd_directory` hold for a name. One, unless the
-    /// image is torn.
-    fn ids_by_name(&self, name: &ImageName) -> Result<Vec<ImageId>, Error> {
+    /// Removes what is left under the name of an image without a header, and nothing that another
+    /// has put there since it was looked at; answers whether there was anything.
+    ///
+    /// # Errors
+    /// `is_busy` when the image has a header: nothing was touched then.
+    ///
+    /// # Blocking
+    /// Some five round trips.
+    ///
+    /// # Idempotency
+    /// Idempotent.
+    pub fn remove_torn_image(&self, name: &ImageName) -> Result<bool, Error> {
+        let found = self.found_by_name(name)?;
+        for id in &found.ids {
+            if self.image_size_by_id(id)?.is_some() {
+                let target = self.name(&header_object(id));
+                let error = self.error("rados.exec_read", &target, Errno::new(libc::EBUSY));
+                return Err(error.with_detail("the image is whole"));
+            }
+        }
+        self.remove_found(name, &found)
+    }
+
+    /// What `rbd_id.<name>` and `rbd_directory` hold for a name.
+    fn found_by_name(&self, name: &ImageName) -> Result<FoundByName, Error> {
         let (object, entry) = (id_object(name), format!("name_{name}"));
         let reads = [
             (self, ReadOp::data(&object, ID_OBJECT_MAX)),
             (self, ReadOp::omap_get("rbd_directory", &[&entry])),
         ];
+        let mut replies = read_many(&reads).into_iter();
+        let id_object = replies.next().transpose()?.flatten();
+        let directory = replies.next().transpose()?.flatten();
+        let found = FoundByName {
+            ids: Vec::new(),
+            id_object: id_object.map(|reply| reply.bytes),
+        };
+        let entry = directory.and_then(|mut reply| reply.omap.remove(&entry));
         let mut ids = Vec::new();
-        for reply in read_many(&reads) {
-            let Some(reply) = reply? else { continue };
-            let found = reply.omap.get(&entry).unwrap_or(&reply.bytes);
+        for data in found.id_object.iter().chain(&entry) {
             // A crash of the writer may leave `rbd_id` without content.
-            if !found.is_empty() {
-                let id = self.parse_id(&object, found)?;
+            if !data.is_empty() {
+                let id = self.parse_id(&object, data)?;
                 if !ids.contains(&id) {
                     ids.push(id);
                 }
             }
         }
-        Ok(ids)
+        Ok(FoundByName { ids, ..found })
     }
 
-    /// Removes what is left under the name of an image without a header; the names last, so that
-    /// the rest can be found until it is gone.
-    fn remove_torn(&self, name: &ImageName, ids: &[ImageId]) -> Result<bool, Error> {
-        for id in ids {
+    /// Removes what was found under the name of an image without a header; the names last, so
+    /// that the rest can be found until it is gone, and only if they are still those found.
+    fn remove_found(&self, name: &ImageName, found: &FoundByName) -> Result<bool, Error> {
+        for id in &found.ids {
             self.remove(&object_map_object(id))?;
         }
-        let mut found = false;
-        for id in ids {
+        let mut removed = false;
+        for id in &found.ids {
             let entry = encoding::two_strings(name.as_str(), id.as_str())
                 .map_err(|errno| self.error("rados.write", &self.name("rbd_directory"), errno))?;
             let op = WriteOp::new().exec("rbd", "dir_remove_image", &entry);
             match self.write("rbd_directory", op) {
-                Ok(()) => found = true,
+                Ok(()) => removed = true,
                 // ESTALE: the entry is of the other identifier.
                 Err(error) if error.is_absent() || error.errno().get() == libc::ESTALE => {}
                 Err(error) => return Err(error),
             }
         }
-        Ok(self.remove(&id_object(name))? || found)
+        let Some(data) = &found.id_object else {
+            return Ok(removed);
+        };
+        // An empty object compares as the zeros that no identifier's length is.
+        let known: &[u8] = if data.is_empty() { &[0; 4] } else { data };
+        match self.write(
+            &id_object(name),
+            WriteOp::new().compare_data(known).remove(),
+        ) {
+            Ok(()) => Ok(true),
+            Err(error) if error.is_absent() || error.is_guard_failed() => Ok(removed),
+            Err(error) => Err(error),
+        }
     }
 
     /// The identifier of the image of that name; `None` when the cluster says there is none. An
-    /// image being made or torn has one, too.
+    /// image being made or torn has one, too, unless a crash has left its object empty.
     ///
     /// # Errors
     /// Any other failure of the read; EBADMSG when the object's content has another form.
@@ -228,7 +276,9 @@ impl Io {
     pub fn image_id(&self, name: &ImageName) -> Result<Option<ImageId>, Error> {
         let object = id_object(name);
         let data = self.read(&object, ID_OBJECT_MAX)?;
-        data.map(|data| self.parse_id(&object, &data)).transpose()
+        data.filter(|data| !data.is_empty())
+            .map(|data| self.parse_id(&object, &data))
+            .transpose()
     }
 
     /// Reads an identifier from the content of an [`id_object`].

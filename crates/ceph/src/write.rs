@@ -14,6 +14,9 @@ use crate::encoding;
 use crate::error::{Errno, Error};
 use crate::io::Io;
 
+/// From this number on an errno means that compared data differs (`MAX_ERRNO`, `include/rados.h`).
+const DIFFERENT_DATA: i32 = 4095;
+
 /// Guards and changes of one object, carried out in order, all or none.
 ///
 /// ```
@@ -37,6 +40,9 @@ enum Step {
     CompareOmap {
         key: String,
         value: Vec<u8>,
+    },
+    CompareData {
+        data: Vec<u8>,
     },
     SetOmap {
         entries: Vec<(String, Vec<u8>)>,
@@ -93,6 +99,15 @@ impl WriteOp {
         self.step(Step::CompareOmap {
             key: key.to_owned(),
             value,
+        })
+    }
+
+    /// The operation fails with ECANCELED unless the object's data begins with `data`, and with
+    /// ENOENT when there is no object. Beyond the object's end, zeros are compared.
+    #[must_use]
+    pub fn compare_data(self, data: &[u8]) -> Self {
+        self.assert_exists().step(Step::CompareData {
+            data: data.to_vec(),
         })
     }
 
@@ -184,7 +199,14 @@ impl StartedWrite {
     /// # Errors
     /// As [`Io::write`].
     pub fn wait(self) -> Result<(), Error> {
-        let outcome = self.pending.completion.wait();
+        // A comparison of data that fails tells the place of the difference in its number.
+        let outcome = self.pending.completion.wait().map_err(|errno| {
+            if errno.get() >= DIFFERENT_DATA {
+                Errno::new(libc::ECANCELED)
+            } else {
+                errno
+            }
+        });
         self.open
             .end(outcome.as_ref().err().map(|errno| errno.get()));
         outcome.map_err(|errno| self.io.error("rados.write", &self.target, errno))
@@ -266,6 +288,7 @@ fn add(op: &Built, step: &Step) -> Result<(), Errno> {
         // SAFETY: the operation is live and used by this thread alone.
         Step::AssertExists => unsafe { rados::rados_write_op_assert_exists(op.0) },
         Step::CompareOmap { key, value } => add_compare(op, key, value)?,
+        Step::CompareData { data } => add_compare_data(op, data),
         Step::SetOmap { entries } => add_set_omap(op, entries),
         Step::RemoveOmapKeys { keys } => add_remove_keys(op, keys),
         Step::WriteFull { data } => add_write_full(op, data),
@@ -307,6 +330,14 @@ fn add_compare(op: &Built, key: &str, value: &[u8]) -> Result<(), Errno> {
         );
     }
     Ok(())
+}
+
+fn add_compare_data(op: &Built, data: &[u8]) {
+    // SAFETY: the operation is live; the data is valid for its length and copied; the step's own
+    // result is not asked for.
+    unsafe {
+        rados::rados_write_op_cmpext(op.0, data.as_ptr().cast(), data.len(), 0, ptr::null_mut());
+    }
 }
 
 fn add_set_omap(op: &Built, entries: &[(String, Vec<u8>)]) {

@@ -1,6 +1,6 @@
 //! Images made by plan are the same as librbd's, and torn ones are removed.
 
-use ceph::{ImageOptions, ImagePlan, OpenMode, write_many};
+use ceph::{ImageOptions, ImagePlan, OpenMode, WriteOp, write_many};
 use cuttle_model::{ByteSize, ImageName, RadosNamespace};
 
 use crate::setup::{FEATURES, SIZE, Setup, image, random_name, setup};
@@ -181,6 +181,43 @@ fn a_namespace_that_rbd_does_not_know_is_absent() {
     assert!(error.is_absent(), "{error}");
     io.remove_image(&image("i")).unwrap();
     assert_eq!(io.list_objects().unwrap().count(), 0);
+}
+
+#[test]
+fn what_removes_torn_images_refuses_whole_ones() {
+    let setup = setup();
+    let name = image("whole");
+    setup
+        .io
+        .create_planned_image(&plan(&setup, &name, FEATURES))
+        .unwrap();
+    let before = setup.leftovers();
+    let error = setup.io.remove_torn_image(&name).unwrap_err();
+    assert!(error.is_busy(), "{error}");
+    assert_eq!(setup.leftovers(), before);
+    assert!(setup.io.remove_image(&name).unwrap());
+
+    // An id object without content is torn, too.
+    let object = format!("rbd_id.{name}");
+    setup.io.write(&object, WriteOp::new().create()).unwrap();
+    assert_eq!(setup.io.image_id(&name).unwrap(), None);
+    assert!(setup.io.remove_torn_image(&name).unwrap());
+    assert_eq!(setup.leftovers(), [""; 0]);
+}
+
+#[test]
+fn an_object_is_removed_only_with_the_expected_content() {
+    let setup = setup();
+    let io = &setup.io;
+    let remove = |expected: &[u8]| io.write("o", WriteOp::new().compare_data(expected).remove());
+    assert!(remove(b"abc").unwrap_err().is_absent());
+    io.write("o", WriteOp::new().write_full(b"abd")).unwrap();
+    let error = remove(b"abc").unwrap_err();
+    assert!(error.is_guard_failed(), "{error}");
+    assert!(remove(b"abde").unwrap_err().is_guard_failed());
+    assert_eq!(io.read("o", 10).unwrap().unwrap(), b"abd");
+    remove(b"abd").unwrap();
+    assert_eq!(io.read("o", 10).unwrap(), None);
 }
 
 /// Every subset of the writes of a plan, as crashes leave them: names alone in any number, or
