@@ -143,6 +143,10 @@ impl Door {
                 hang()
             }
             Effect::Hang => hang(),
+            Effect::Pause(time) => {
+                thread::sleep(time);
+                None
+            }
         }
     }
 }

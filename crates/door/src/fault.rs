@@ -7,6 +7,7 @@
 //! | `kill@7` | the process gets SIGKILL before the 7th call of either door |
 //! | `fail@3=ETIMEDOUT` | the 3rd call does not run and fails with ETIMEDOUT |
 //! | `hang@5` | the 5th call blocks until the process ends |
+//! | `pause@5=3000ms` | the 5th call waits so long, then runs |
 //! | `kill@2:rbd.create` | as above, counting only calls named `rbd.create` |
 //! | `fail@1:host=EIO` | as above, counting only calls of the host door |
 //!
@@ -15,6 +16,7 @@
 
 use std::str::FromStr;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use crate::errno::errno_from_name;
 
@@ -27,6 +29,8 @@ pub enum Effect {
     Fail(i32),
     /// The calling thread blocks until the process ends.
     Hang,
+    /// The calling thread waits so long before the call runs.
+    Pause(Duration),
 }
 
 /// One fault: the effect, and the call it strikes.
@@ -50,7 +54,7 @@ pub struct FaultPlan {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FaultPlanError {
     /// The text before `@` is not an effect.
-    #[error("{fault:?}: the effect must be kill, fail or hang")]
+    #[error("{fault:?}: the effect must be kill, fail, hang or pause")]
     Effect {
         /// The fault's text.
         fault: String,
@@ -61,8 +65,11 @@ pub enum FaultPlanError {
         /// The fault's text.
         fault: String,
     },
-    /// `fail` without an errno, an errno that is not known, or an errno where none belongs.
-    #[error("{fault:?}: fail (and only fail) takes =ERRNO, a name such as EIO or a number")]
+    /// What follows the `=`, or that nothing does, is wrong for the effect.
+    #[error(
+        "{fault:?}: fail takes =ERRNO, a name such as EIO or a number, pause takes =MILLISECONDSms, \
+         the others take nothing"
+    )]
     Errno {
         /// The fault's text.
         fault: String,
@@ -113,8 +120,8 @@ fn parse_fault(text: &str) -> Result<Fault, FaultPlanError> {
         fault: text.to_owned(),
     };
     let (effect, rest) = text.split_once('@').ok_or_else(number_wrong)?;
-    let (place, errno) = match rest.split_once('=') {
-        Some((place, errno)) => (place, Some(parse_errno(errno).ok_or_else(errno_wrong)?)),
+    let (place, value) = match rest.split_once('=') {
+        Some((place, value)) => (place, Some(value)),
         None => (rest, None),
     };
     let (number, filter) = match place.split_once(':') {
@@ -126,11 +133,12 @@ fn parse_fault(text: &str) -> Result<Fault, FaultPlanError> {
         .ok()
         .filter(|nth| *nth > 0)
         .ok_or_else(number_wrong)?;
-    let effect = match (effect, errno) {
+    let effect = match (effect, value) {
         ("kill", None) => Effect::Kill,
         ("hang", None) => Effect::Hang,
-        ("fail", Some(errno)) => Effect::Fail(errno),
-        ("kill" | "hang" | "fail", _) => return Err(errno_wrong()),
+        ("fail", Some(errno)) => Effect::Fail(parse_errno(errno).ok_or_else(errno_wrong)?),
+        ("pause", Some(time)) => Effect::Pause(parse_time(time).ok_or_else(errno_wrong)?),
+        ("kill" | "hang" | "fail" | "pause", _) => return Err(errno_wrong()),
         _ => {
             return Err(FaultPlanError::Effect {
                 fault: text.to_owned(),
@@ -146,6 +154,13 @@ fn parse_fault(text: &str) -> Result<Fault, FaultPlanError> {
 
 fn parse_errno(text: &str) -> Option<i32> {
     errno_from_name(text).or_else(|| text.parse().ok().filter(|errno| *errno > 0))
+}
+
+fn parse_time(text: &str) -> Option<Duration> {
+    text.strip_suffix("ms")?
+        .parse()
+        .ok()
+        .map(Duration::from_millis)
 }
 
 /// A plan with its counters, shared by both doors.
@@ -195,7 +210,9 @@ mod tests {
 
     #[test]
     fn every_form_is_read() {
-        let plan = FaultPlan::parse("kill@7, fail@3=ETIMEDOUT,hang@5:rbd.create,fail@1:host=5");
+        let plan = FaultPlan::parse(
+            "kill@7, fail@3=ETIMEDOUT,hang@5:rbd.create,fail@1:host=5,pause@4:rados=250ms",
+        );
         let fault = |effect, nth, filter: Option<&str>| Fault {
             effect,
             nth,
@@ -208,6 +225,7 @@ mod tests {
                 fault(Effect::Fail(libc::ETIMEDOUT), 3, None),
                 fault(Effect::Hang, 5, Some("rbd.create")),
                 fault(Effect::Fail(libc::EIO), 1, Some("host")),
+                fault(Effect::Pause(Duration::from_millis(250)), 4, Some("rados")),
             ]
         );
         assert_eq!(FaultPlan::parse(""), Ok(FaultPlan::none()));
@@ -230,6 +248,7 @@ mod tests {
             refused("hang@1=EIO"),
             FaultPlanError::Errno { .. }
         ));
+        assert!(matches!(refused("pause@1=3"), FaultPlanError::Errno { .. }));
         assert!(matches!(
             refused("explode@1"),
             FaultPlanError::Effect { .. }
