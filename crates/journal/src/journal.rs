@@ -345,6 +345,49 @@ impl Journal {
         }
     }
 
+    /// Removes the record of a volume that `maker` has not finished: `false` when it is another's,
+    /// or committed. A record that is gone already counts as removed. One write.
+    ///
+    /// # Errors
+    /// [`JournalError::Ceph`].
+    pub fn forget_unfinished(&self, uuid: &ObjectUuid, maker: &str) -> Result<bool, JournalError> {
+        let write = Self::unfinished_by(maker).remove();
+        match self.records.write(&layout::record_object(uuid), &write) {
+            Ok(()) => Ok(true),
+            Err(error) if error.is_absent() => Ok(true),
+            Err(error) if error.is_guard_failed() => Ok(false),
+            Err(error) => Err(JournalError::ceph(
+                format!("remove the record {uuid}"),
+                error,
+            )),
+        }
+    }
+
+    /// Takes `maker` out of a record that it has not committed, so that the record is again what
+    /// it was before the maker came. One write; idempotent.
+    ///
+    /// # Errors
+    /// [`JournalError::Ceph`].
+    pub fn disclaim(&self, uuid: &ObjectUuid, maker: &str) -> Result<(), JournalError> {
+        let write = Self::unfinished_by(maker).remove_omap_keys(&[key::MAKER]);
+        match self.records.write(&layout::record_object(uuid), &write) {
+            Ok(()) => Ok(()),
+            Err(error) if error.is_absent() || error.is_guard_failed() => Ok(()),
+            Err(error) => Err(JournalError::ceph(
+                format!("give back the record {uuid}"),
+                error,
+            )),
+        }
+    }
+
+    /// The guard that `maker` still is the maker.
+    fn unfinished_by(maker: &str) -> WriteOp {
+        WriteOp::new()
+            .assert_exists()
+            .compare_omap(key::IMAGE_ID, None)
+            .compare_omap(key::MAKER, Some(maker.as_bytes()))
+    }
+
     /// Searches the whole directory for the name that owns a UUID.
     ///
     /// Only for records that do not name their owner, which a crash leaves behind: the cost grows

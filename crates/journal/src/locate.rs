@@ -175,6 +175,8 @@ pub fn follow(io: Io, uuid: &ObjectUuid, guess: &ImageName) -> Result<Located, L
         .map_or_else(|| guess.clone(), |record| record.image_name.clone());
     let image_id = if image == *guess {
         match replies.next() {
+            // A crash of its writer has left it empty: there is no image by this name.
+            Some(Ok(Some(reply))) if reply.bytes.is_empty() => None,
             Some(Ok(Some(reply))) => Some(
                 io.parse_id(&id_object, &reply.bytes)
                     .map_err(|source| looking_up(&image, source))?,
