@@ -236,6 +236,7 @@ impl Shared {
         match Connection::open(monitors, &key.credentials, &self.options) {
             Ok(connection) => {
                 self.drop_other_keys(key);
+                self.touch(key);
                 attempt.end(Ok(self.cluster(key, connection)));
                 Self::start_sweeper(&self);
             }
@@ -256,6 +257,13 @@ impl Shared {
                 contexts: Mutex::default(),
                 connection: Arc::new(connection),
             }),
+        }
+    }
+
+    /// The connection counts as used from now, not from when its making began.
+    fn touch(&self, key: &Key) {
+        if let Some(entry) = self.entries().get_mut(key) {
+            entry.last_used = Instant::now();
         }
     }
 

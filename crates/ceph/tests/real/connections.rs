@@ -173,7 +173,7 @@ fn a_changed_key_makes_a_new_connection_and_drops_the_old() {
 #[test]
 fn idle_connections_are_closed_and_used_ones_are_not() {
     let witness = cuttle_testbed::shared_cluster();
-    let idle = Duration::from_millis(200);
+    let idle = Duration::from_secs(1);
     let (clusters, _doors) = pool_of_connections(ConnectOptions {
         idle,
         ..ConnectOptions::default()
@@ -184,7 +184,7 @@ fn idle_connections_are_closed_and_used_ones_are_not() {
     let io = cluster.io(&pool(), &RadosNamespace::default()).unwrap();
     drop(cluster);
     let began = Instant::now();
-    while began.elapsed() < idle * 4 {
+    while began.elapsed() < idle * 2 {
         // The I/O context alone keeps the connection in use.
         assert_eq!(clusters.open_connections(), 1);
         io.read("no-such-object", 10).unwrap();
