@@ -7,10 +7,12 @@ use cuttle_model::{ByteSize, Class};
 /// The first line of an export process's standard output.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
-    /// The file is there and serves the image: `ready <size in bytes>`.
+    /// The file is there and serves the image: `ready <size in bytes> <client number>`.
     Ready {
         /// The image's size.
         size: ByteSize,
+        /// The number under which the cluster knows the process: that of its watch on the image.
+        client: u64,
     },
     /// There is no export and nothing is left behind: `error <errno> <text>`.
     Refused(Refusal),
@@ -27,7 +29,7 @@ pub struct Refusal {
 
 /// A line that no export process writes.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("expected `ready <size>` or `error <errno> <text>`")]
+#[error("expected `ready <size> <client>` or `error <errno> <text>`")]
 pub struct AnswerError;
 
 impl Refusal {
@@ -56,7 +58,7 @@ impl fmt::Display for Answer {
     /// The line, without its line feed.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Ready { size } => write!(f, "ready {}", size.bytes()),
+            Self::Ready { size, client } => write!(f, "ready {} {client}", size.bytes()),
             Self::Refused(Refusal { errno, text }) => {
                 // One line is one answer, whatever a library put into the text.
                 write!(f, "error {errno} {}", plain(text))
@@ -74,10 +76,10 @@ pub fn parse_ready_line(line: &str) -> Result<Answer, AnswerError> {
     let (word, rest) = line.split_once(' ').ok_or(AnswerError)?;
     match word {
         "ready" => {
-            let size = number(rest).ok_or(AnswerError)?;
-            Ok(Answer::Ready {
-                size: ByteSize::from_bytes(size),
-            })
+            let (size, client) = rest.split_once(' ').ok_or(AnswerError)?;
+            let size = ByteSize::from_bytes(number(size).ok_or(AnswerError)?);
+            let client = number(client).ok_or(AnswerError)?;
+            Ok(Answer::Ready { size, client })
         }
         "error" => {
             let (errno, text) = rest.split_once(' ').ok_or(AnswerError)?;
@@ -116,7 +118,8 @@ mod tests {
             errno: 2,
             text: "rbd.open rbd/gone: ENOENT".to_owned(),
         };
-        for answer in [Answer::Ready { size }, Answer::Refused(refusal)] {
+        let client = 4711;
+        for answer in [Answer::Ready { size, client }, Answer::Refused(refusal)] {
             assert_eq!(parse_ready_line(&format!("{answer}\n")), Ok(answer));
         }
     }
@@ -140,10 +143,11 @@ mod tests {
             "",
             "ready",
             "ready ",
-            "ready -1",
-            "ready +1",
-            "ready 1 2",
-            "ready 99999999999999999999",
+            "ready 1",
+            "ready -1 2",
+            "ready +1 2",
+            "ready 1 2 3",
+            "ready 99999999999999999999 1",
             "error 5",
             "error 0 none",
             "error -5 negative",

@@ -29,6 +29,8 @@ pub(crate) struct Export {
     pub(crate) image: String,
     pub(crate) backend: Arc<Backend>,
     pub(crate) sizes: Sizes,
+    /// The number under which the cluster knows this process.
+    pub(crate) client: u64,
     read_only: bool,
 }
 
@@ -40,6 +42,7 @@ fn connect_options(request: &ExportRequest) -> ConnectOptions {
         // would make the file system give up what a short outage had only delayed.
         operation_timeout: Duration::ZERO,
         connect_timeout: request.start_within,
+        ceph_conf: request.ceph_conf.clone(),
         overrides: vec![
             // Without a cache a completed write is on the OSDs. With one, an error of a write that
             // was answered long ago would have to be told by some later flush. The kernel's page
@@ -98,9 +101,11 @@ impl Export {
             false => OpenMode::ReadWrite,
         };
         let clusters = Clusters::new(doors.ceph.clone(), connect_options(request));
-        let opened = clusters
+        let cluster = clusters
             .connect(&request.monitors, &request.credentials)
-            .and_then(|cluster| cluster.io(&request.pool, &request.namespace))
+            .map_err(failed)?;
+        let opened = cluster
+            .io(&request.pool, &request.namespace)
             .and_then(|io| io.open_image(&request.image, mode))
             .map_err(failed)?;
         let size = opened.size().map_err(failed)?;
@@ -119,6 +124,7 @@ impl Export {
             image,
             backend,
             sizes,
+            client: cluster.instance_id(),
             read_only: request.read_only,
         })
     }

@@ -36,6 +36,8 @@ pub struct ExportRequest {
     pub mountpoint: PathBuf,
     /// How long connecting to the cluster and opening the image may take.
     pub start_within: Duration,
+    /// A ceph.conf with the options of its connections; none if absent.
+    pub ceph_conf: Option<PathBuf>,
     /// Where and how the export process logs.
     pub log: LogSettings,
 }
@@ -113,6 +115,8 @@ struct Received {
     mountpoint: PathBuf,
     start_within_ms: u64,
     #[serde(default)]
+    ceph_conf: Option<PathBuf>,
+    #[serde(default)]
     log: LogSettings,
     /// Faults for the doors of the export process, for tests only; see [`FaultPlan`].
     #[serde(default)]
@@ -142,6 +146,7 @@ struct Sent<'a> {
     read_only: bool,
     mountpoint: &'a Path,
     start_within_ms: u64,
+    ceph_conf: Option<&'a Path>,
     log: &'a LogSettings,
 }
 
@@ -164,6 +169,9 @@ impl ExportRequest {
     /// [`RequestError::Field`] when a path is not UTF-8.
     pub fn to_json_line(&self) -> Result<Zeroizing<Vec<u8>>, RequestError> {
         utf8("mountpoint", &self.mountpoint)?;
+        if let Some(file) = &self.ceph_conf {
+            utf8("ceph_conf", file)?;
+        }
         if let Some(file) = &self.log.file {
             utf8("log.file", file)?;
         }
@@ -177,6 +185,7 @@ impl ExportRequest {
             read_only: self.read_only,
             mountpoint: &self.mountpoint,
             start_within_ms: u64::try_from(self.start_within.as_millis()).unwrap_or(u64::MAX),
+            ceph_conf: self.ceph_conf.as_deref(),
             log: &self.log,
         };
         // A fixed buffer: one that grew would leave copies of the key behind.
@@ -239,6 +248,7 @@ impl Order {
         }
         for (name, path) in [
             ("mountpoint", Some(&received.mountpoint)),
+            ("ceph_conf", received.ceph_conf.as_ref()),
             ("log.file", received.log.file.as_ref()),
         ] {
             if path.is_some_and(|path| !is_plain_absolute(path)) {
@@ -259,6 +269,7 @@ impl Order {
             image: ImageName::new(received.image).map_err(field("image"))?,
             read_only: received.read_only,
             mountpoint: received.mountpoint,
+            ceph_conf: received.ceph_conf,
             start_within: Duration::from_millis(received.start_within_ms),
             log: received.log,
         };

@@ -76,7 +76,8 @@ fn export() -> ExitStatus {
         Ok(started) => started,
         Err(error) => return refuse(&error),
     };
-    if let Err(error) = answer(&Answer::Ready { size }) {
+    let client = mounted.export.client;
+    if let Err(error) = answer(&Answer::Ready { size, client }) {
         // Whoever asked has gone or given up, and will not look after this mount.
         warn!(%error, "nobody reads the answer, taking the export away");
         mounted.abandon();

@@ -36,6 +36,14 @@ pub(crate) struct Attachment {
     pub(crate) read_only: bool,
 }
 
+/// An image that has just been attached.
+#[derive(Debug)]
+pub(crate) struct Attached {
+    pub(crate) attachment: Attachment,
+    /// The number under which the cluster knows whoever serves the device, where it is known.
+    pub(crate) client: Option<u64>,
+}
+
 /// How far an image is attached.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Found {
@@ -73,6 +81,18 @@ pub(crate) struct AttachOrder<'a> {
     pub(crate) read_only: bool,
 }
 
+/// How much a detach may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Manner {
+    /// An unstage: with the options that the StorageClass gives.
+    AsAsked,
+    /// What an attempt before has left: without force.
+    WithoutForce,
+    /// The undo of a failed attempt: without force, and nothing that this staging has not noted as
+    /// its own.
+    OwnOnly,
+}
+
 /// How a detach ended.
 #[derive(Debug, Default)]
 pub(crate) struct Detached {
@@ -101,7 +121,17 @@ pub(crate) trait Attach {
     /// # Idempotency
     /// None: to be called when [`Attach::find`] has answered `Nothing`. A failure or crash leaves
     /// what `find` and `detach` recognise.
-    fn attach(&self, order: AttachOrder<'_>) -> Result<Attachment, AttachError>;
+    fn attach(&self, order: AttachOrder<'_>) -> Result<Attached, AttachError>;
+
+    /// Notes that a device which an attempt before has attached is this staging's own.
+    fn adopt(
+        &self,
+        _layout: &Layout,
+        _stash: &mut Stash,
+        _attachment: &Attachment,
+    ) -> Result<(), AttachError> {
+        Ok(())
+    }
 
     /// Lets the device take up the image's present size, waiting a short time until it has at
     /// least `at_least`; answers the device's size.
@@ -113,7 +143,7 @@ pub(crate) trait Attach {
 
     /// Flushes the device and takes everything down that `attach` may have made, at whatever
     /// point it ended. Never asks the cluster itself, and succeeds when nothing is there.
-    fn detach(&self, place: Place<'_>) -> Result<Detached, AttachError>;
+    fn detach(&self, place: Place<'_>, manner: Manner) -> Result<Detached, AttachError>;
 }
 
 /// The way of attaching of this name.

@@ -210,11 +210,60 @@ impl OpenedImage {
         }
     }
 
+    /// Makes sure that of several nodes that attach the image at the same time at most one goes
+    /// on. To be called after attaching: whoever attaches later sees this node's watch.
+    ///
+    /// Those that attach at once see each other. The one with the smallest client number waits a
+    /// short time for the others to go, which give up at once. If one of them had gone on before,
+    /// it stays, and this node gives up, too. `client` is this node's number; where it is not
+    /// known, a single watcher is taken for this node.
+    ///
+    /// # Errors
+    /// [`ImageError::InUse`] with the addresses of the others.
+    pub(crate) fn settle_alone(
+        &self,
+        client: Option<u64>,
+        patience: Duration,
+    ) -> Result<(), ImageError> {
+        let started = Instant::now();
+        loop {
+            let watchers = self.image.watchers();
+            let watchers = watchers.map_err(failed_at("list the users of", &self.spec))?;
+            let (others, yields) = rivals(watchers, client);
+            if others.is_empty() {
+                return Ok(());
+            }
+            let waited = started.elapsed();
+            if yields || waited >= patience {
+                let image = self.spec.to_string();
+                return Err(ImageError::InUse {
+                    image,
+                    watchers: others,
+                    waited,
+                });
+            }
+            std::thread::sleep(LOOK_EVERY);
+        }
+    }
+
     /// Closes the image.
     pub(crate) fn close(self) -> Result<(), ImageError> {
         let spec = self.spec;
         self.image.close().map_err(failed_at("close", &spec))
     }
+}
+
+/// Those of an image's watchers that are not this node, and whether it gives way to them at once.
+fn rivals(mut watchers: Vec<Watcher>, client: Option<u64>) -> (Vec<Watcher>, bool) {
+    let Some(own) = client.and_then(|own| i64::try_from(own).ok()) else {
+        if watchers.len() == 1 {
+            watchers.clear();
+        }
+        return (watchers, true);
+    };
+    watchers.retain(|watcher| watcher.id != own);
+    let yields = watchers.iter().any(|watcher| watcher.id < own);
+    (watchers, yields)
 }
 
 fn failed_at<'a>(
@@ -225,5 +274,43 @@ fn failed_at<'a>(
         doing,
         image: image.to_string(),
         source,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn watchers(ids: &[i64]) -> Vec<Watcher> {
+        let watcher = |id: &i64| Watcher {
+            address: format!("10.0.0.{id}:0/1"),
+            id: *id,
+            cookie: 1,
+        };
+        ids.iter().map(watcher).collect()
+    }
+
+    #[test]
+    fn one_of_many_goes_on() {
+        assert_eq!(rivals(watchers(&[4]), Some(4)), (vec![], false));
+        assert_eq!(rivals(vec![], Some(4)), (vec![], false));
+        assert_eq!(
+            rivals(watchers(&[4, 5, 6]), Some(4)),
+            (watchers(&[5, 6]), false)
+        );
+        assert_eq!(
+            rivals(watchers(&[4, 5, 6]), Some(5)),
+            (watchers(&[4, 6]), true)
+        );
+        assert_eq!(
+            rivals(watchers(&[4, 5, 6]), Some(6)),
+            (watchers(&[4, 5]), true)
+        );
+    }
+
+    #[test]
+    fn who_does_not_know_itself_must_be_the_only_one() {
+        assert!(rivals(watchers(&[9]), None).0.is_empty());
+        assert_eq!(rivals(watchers(&[4, 9]), None), (watchers(&[4, 9]), true));
     }
 }

@@ -13,6 +13,8 @@ pub struct NodeSettings {
     pub export_program: ExportProgram,
     /// Where and how export processes log.
     pub export_log: LogSettings,
+    /// The ceph.conf of export processes.
+    pub ceph_conf: Option<PathBuf>,
     /// The labels of this node that say where it is, for reading from near OSDs.
     pub node_labels: BTreeMap<String, String>,
     /// The labels to use where a cluster's settings name none.
@@ -28,6 +30,7 @@ impl NodeSettings {
         Self {
             export_program,
             export_log: LogSettings::default(),
+            ceph_conf: None,
             node_labels: BTreeMap::new(),
             crush_location_labels: Vec::new(),
             patience: Patience::default(),

@@ -21,7 +21,9 @@ use tracing::{info, warn};
 
 pub use error::{StageError, StageFailure};
 
-use crate::attach::{Attach, AttachError, AttachOrder, Attachment, Found, Place, by_mounter};
+use crate::attach::{
+    Attach, AttachError, AttachOrder, Attachment, Found, Manner, Place, by_mounter,
+};
 use crate::filesystem::StageFilesystem;
 use crate::host_failure::HostFailure;
 use crate::image::OpenedImage;
@@ -135,7 +137,7 @@ impl RbdNode {
 
     /// Takes down what has died; that its last writes are lost is nothing new then.
     fn take_down_dead(&self, layout: &Layout) -> Result<(), StageError> {
-        match self.take_down(layout) {
+        match self.take_down(layout, Manner::WithoutForce) {
             Ok(()) => Ok(()),
             Err(error @ TakeDownError::Lost { .. }) => {
                 warn!(error = cuttle_model::chain(&error), "writes may be lost");
@@ -145,11 +147,12 @@ impl RbdNode {
         }
     }
 
-    pub(crate) fn take_down(&self, layout: &Layout) -> Result<(), TakeDownError> {
+    pub(crate) fn take_down(&self, layout: &Layout, manner: Manner) -> Result<(), TakeDownError> {
         let take_down = TakeDown {
             host: &self.host,
             settings: &self.settings,
             layout,
+            manner,
         };
         take_down.run()
     }
@@ -159,7 +162,7 @@ impl RbdNode {
         if error.is_late() {
             return StageFailure::unfinished(error);
         }
-        let undo = self.take_down(layout).err();
+        let undo = self.take_down(layout, Manner::OwnOnly).err();
         StageFailure::undone(error, undo)
     }
 }
@@ -318,12 +321,15 @@ impl Staging<'_> {
     /// Attaches the image, or takes over what an attempt before has attached.
     fn attach(&self, attach: &dyn Attach, stash: &mut Stash) -> Result<Attachment, StageError> {
         let read_only = device_is_read_only(self.request);
+        let patience = self.node.settings.patience.in_use;
         if let Some(attachment) = self.take_over(attach, stash, read_only)? {
+            if self.is_exclusive() {
+                self.image.settle_alone(None, patience)?;
+            }
             return Ok(attachment);
         }
         if self.is_exclusive() {
             // The user may be an attempt of ours that was cut off and is still about to end.
-            let patience = self.node.settings.patience.in_use;
             self.image.wait_until_free(patience)?;
         }
         let options = &self.request.parameters.map_options;
@@ -335,7 +341,13 @@ impl Staging<'_> {
             stash,
             read_only,
         };
-        attach.attach(order).map_err(StageError::Attach)
+        let attached = attach.attach(order).map_err(StageError::Attach)?;
+        if self.is_exclusive() {
+            // Another node may have found the image free at the same time. Nothing has been read
+            // from the device yet, nor written to it.
+            self.image.settle_alone(attached.client, patience)?;
+        }
+        Ok(attached.attachment)
     }
 
     /// The device that an attempt before has attached, if it is whole and as wanted; anything less
@@ -343,7 +355,7 @@ impl Staging<'_> {
     fn take_over(
         &self,
         attach: &dyn Attach,
-        stash: &Stash,
+        stash: &mut Stash,
         read_only: bool,
     ) -> Result<Option<Attachment>, StageError> {
         let place = Place {
@@ -353,16 +365,20 @@ impl Staging<'_> {
         match attach.find(place).map_err(StageError::Attach)? {
             Found::Nothing => return Ok(None),
             Found::Whole(attachment) => {
-                self.check_used_here(&attachment)?;
+                self.check_used_here(&attachment, read_only)?;
                 if attachment.read_only == read_only {
                     let resized = attach.resize(&attachment, None);
                     resized.map_err(StageError::Attach)?;
+                    let adopted = attach.adopt(self.layout, stash, &attachment);
+                    adopted.map_err(StageError::Attach)?;
                     return Ok(Some(attachment));
                 }
             }
             Found::Begun | Found::Dead(_) => {}
         }
-        let detached = attach.detach(place).map_err(StageError::Attach)?;
+        let detached = attach
+            .detach(place, Manner::WithoutForce)
+            .map_err(StageError::Attach)?;
         if let Some(error) = detached.lost {
             warn!(%error, "what an attempt before had attached could not be flushed");
         }
@@ -378,8 +394,8 @@ impl Staging<'_> {
     }
 
     /// Refuses a device that is in use on this node for something else. Readers may share it.
-    fn check_used_here(&self, attachment: &Attachment) -> Result<(), StageError> {
-        if attachment.read_only {
+    fn check_used_here(&self, attachment: &Attachment, read_only: bool) -> Result<(), StageError> {
+        if attachment.read_only && read_only {
             return Ok(());
         }
         let table = self.node.host.mount_table();

@@ -34,6 +34,8 @@ pub struct Stash {
     pub log_strategy: String,
     /// The process that exports the image (mounter fuse only).
     pub exporter: Option<Exporter>,
+    /// The number of the device this staging has mapped (mounter rbd only).
+    pub mapped: Option<u32>,
     /// Fields of other writers, kept as they are.
     others: Map<String, Value>,
 }
@@ -94,6 +96,8 @@ struct Own {
     fsid: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     exporter: Option<Exporter>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    mapped: Option<u32>,
 }
 
 impl Stash {
@@ -109,6 +113,7 @@ impl Stash {
             log_directory: "/var/log/ceph".to_owned(),
             log_strategy: "remove".to_owned(),
             exporter: None,
+            mapped: None,
             others: Map::new(),
         }
     }
@@ -131,6 +136,7 @@ impl Stash {
                 mounter: self.mounter.name().to_owned(),
                 fsid: self.image.fsid.clone(),
                 exporter: self.exporter,
+                mapped: self.mapped,
             }),
             others: self.others.clone(),
         };
@@ -168,7 +174,8 @@ impl Stash {
             encrypted: record.encrypted,
             log_directory: record.log_dir,
             log_strategy: record.log_file_strategy,
-            exporter: own.and_then(|own| own.exporter),
+            exporter: own.as_ref().and_then(|own| own.exporter),
+            mapped: own.and_then(|own| own.mapped),
             others: record.others,
         })
     }
@@ -227,6 +234,7 @@ mod tests {
             pid: 7,
             started: 1_234,
         });
+        stash.mapped = Some(3);
         stash.others.insert("later".to_owned(), Value::from(7));
         let read = Stash::decode(stash.encode().as_bytes()).unwrap();
         assert_eq!(read, stash);

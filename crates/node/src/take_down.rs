@@ -18,7 +18,7 @@ use cuttle_host::{
 use cuttle_model::{Class, Mounter};
 use tracing::info;
 
-use crate::attach::{Attach, AttachError, Attachment, Found, Place, by_mounter};
+use crate::attach::{Attach, AttachError, Attachment, Found, Manner, Place, by_mounter};
 use crate::host_failure::HostFailure;
 use crate::layout::{Layout, STASH};
 use crate::settings::NodeSettings;
@@ -109,6 +109,7 @@ pub(crate) struct TakeDown<'a> {
     pub(crate) host: &'a Host,
     pub(crate) settings: &'a NodeSettings,
     pub(crate) layout: &'a Layout,
+    pub(crate) manner: Manner,
 }
 
 impl TakeDown<'_> {
@@ -135,7 +136,9 @@ impl TakeDown<'_> {
         }
         self.remove_mount_point()?;
         let detached = match &attach {
-            Some(attach) => attach.detach(place).map_err(TakeDownError::Attach)?,
+            Some(attach) => attach
+                .detach(place, self.manner)
+                .map_err(TakeDownError::Attach)?,
             None => crate::attach::Detached::default(),
         };
         file.remove().map_err(TakeDownError::Stash)?;

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use crate::attach::Manner;
 use crate::node::RbdNode;
 use crate::place::PlaceError;
 use crate::request::UnstageVolume;
@@ -49,7 +50,9 @@ impl RbdNode {
             .map_err(UnstageError::Place)?;
         match layout {
             None => Ok(()),
-            Some(layout) => self.take_down(&layout).map_err(UnstageError::TakeDown),
+            Some(layout) => self
+                .take_down(&layout, Manner::AsAsked)
+                .map_err(UnstageError::TakeDown),
         }
     }
 }

@@ -15,6 +15,7 @@ fn request() -> ExportRequest {
         image: ImageName::new("csi-vol-1").unwrap(),
         read_only: true,
         mountpoint: PathBuf::from("/run/cuttle/image"),
+        ceph_conf: Some("/etc/ceph/ceph.conf".into()),
         start_within: Duration::from_millis(1500),
         log: LogSettings {
             file: Some(PathBuf::from("/var/log/export.log")),

@@ -71,6 +71,7 @@ impl Bed {
             image: ImageName::new(image).unwrap(),
             read_only: false,
             mountpoint: mountpoint.to_owned(),
+            ceph_conf: None,
             start_within: PATIENCE,
             log: LogSettings::default(),
         }
@@ -208,7 +209,7 @@ impl Export {
             .read_line(&mut answer)
             .unwrap();
         match parse_ready_line(&answer).unwrap() {
-            Answer::Ready { size } => Ok(Self {
+            Answer::Ready { size, .. } => Ok(Self {
                 child,
                 size: size.bytes(),
                 path: request.mountpoint.clone(),

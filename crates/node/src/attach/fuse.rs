@@ -21,7 +21,9 @@ use cuttle_image_export::{
 use cuttle_model::{ByteSize, ImageFeatures};
 use tracing::{info, warn};
 
-use super::{Attach, AttachError, AttachOrder, Attachment, Detached, Found, Place};
+use super::{
+    Attach, AttachError, AttachOrder, Attached, Attachment, Detached, Found, Manner, Place,
+};
 use crate::host_failure::HostFailure;
 use crate::image_spec::ImageSpec;
 use crate::layout::Layout;
@@ -77,6 +79,7 @@ impl<'a> FuseAttach<'a> {
             read_only: order.read_only,
             mountpoint: order.layout.export.as_path().to_owned(),
             start_within: job::remaining().map_or(patience, |left| left.min(patience)),
+            ceph_conf: self.settings.ceph_conf.clone(),
             log: self.settings.export_log.clone(),
         }
     }
@@ -107,15 +110,19 @@ impl<'a> FuseAttach<'a> {
         Ok(started.map_err(HostFailure::at("start the export of", image))?)
     }
 
-    /// Makes the file, and waits until the export process shows the image over it.
-    fn export(&self, order: &mut AttachOrder<'_>) -> Result<(), AttachError> {
+    /// Makes the file, and waits until the export process shows the image over it; answers the
+    /// number under which the cluster knows the process.
+    fn export(&self, order: &mut AttachOrder<'_>) -> Result<u64, AttachError> {
         let file = &order.layout.export;
         let made = self.host.ensure_file(file, 0o600);
         made.map_err(HostFailure::at("make", file))?;
         let image = order.stash.image.to_string();
         let started = self.start(&self.request(order), &image)?;
         match parse_ready_line(&started.line) {
-            Ok(Answer::Ready { .. }) => self.remember(order, started.pid),
+            Ok(Answer::Ready { client, .. }) => {
+                self.remember(order, started.pid)?;
+                Ok(client)
+            }
             Ok(Answer::Refused(refusal)) => {
                 // It has nothing to clean up any more; only what it leaves in the table of
                 // processes is collected.
@@ -242,9 +249,9 @@ impl Attach for FuseAttach<'_> {
         })
     }
 
-    fn attach(&self, mut order: AttachOrder<'_>) -> Result<Attachment, AttachError> {
+    fn attach(&self, mut order: AttachOrder<'_>) -> Result<Attached, AttachError> {
         let layout = order.layout;
-        self.export(&mut order)?;
+        let client = self.export(&mut order)?;
         let wanted = AttachLoop {
             file: &layout.export,
             direct_io: true,
@@ -263,11 +270,13 @@ impl Attach for FuseAttach<'_> {
             warn!(device = %device.path, "the loop device does not bypass the page cache");
         }
         info!(device = %device.path, image = %order.stash.image, "attached");
-        Ok(Attachment {
+        let attachment = Attachment {
             device: device.path,
             number: device.number,
             read_only: device.read_only,
-        })
+        };
+        let client = Some(client);
+        Ok(Attached { attachment, client })
     }
 
     fn resize(
@@ -311,7 +320,9 @@ impl Attach for FuseAttach<'_> {
             .size)
     }
 
-    fn detach(&self, place: Place<'_>) -> Result<Detached, AttachError> {
+    /// In every manner the same: everything it finds is this staging directory's, and nothing is
+    /// ever taken down by force.
+    fn detach(&self, place: Place<'_>, _manner: Manner) -> Result<Detached, AttachError> {
         let layout = place.layout;
         if let Some(mount) = self.table()?.at(&layout.export) {
             expect_export(mount, &place.stash.image, &layout.export)?;

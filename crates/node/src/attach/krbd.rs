@@ -4,6 +4,7 @@
 //! needs neither a program nor the cluster.
 
 mod affinity;
+mod choice;
 mod features;
 mod key_file;
 mod plan;
@@ -12,14 +13,19 @@ mod sysfs;
 use std::fmt::Display;
 use std::time::Instant;
 
-use cuttle_host::{AbsolutePath, Error as HostError, Finished, Host, Program};
+use cuttle_host::{AbsolutePath, Error as HostError, Finished, Host, MountTable, Program};
 use cuttle_model::{ByteSize, ClusterSettings, ImageFeatures};
 use tracing::info;
 
-use super::{Attach, AttachError, AttachOrder, Attachment, Detached, Found, Place};
+use super::{
+    Attach, AttachError, AttachOrder, Attached, Attachment, Detached, Found, Manner, Place,
+};
 use crate::host_failure::HostFailure;
 use crate::image_spec::ImageSpec;
+use crate::layout::Layout;
 use crate::settings::NodeSettings;
+use crate::stash::Stash;
+use crate::stash_file::StashFile;
 use crate::uses::Uses;
 
 use features::KernelFeatures;
@@ -84,7 +90,19 @@ impl<'a> KrbdAttach<'a> {
                 found.extend(mapping.filter(|mapping| mapping.is_of(image)));
             }
         }
+        found.sort_by_key(|mapping| mapping.number);
         Ok(found)
+    }
+
+    /// The numbers of the image's mappings, in order.
+    fn numbers(&self, image: &ImageSpec) -> Result<Vec<u32>, AttachError> {
+        let mappings = self.mappings(image)?;
+        Ok(mappings.iter().map(|mapping| mapping.number).collect())
+    }
+
+    fn table(&self) -> Result<MountTable, AttachError> {
+        let failed = HostFailure::at("read", "the mount table");
+        Ok(self.host.mount_table().map_err(failed)?)
     }
 
     /// What is mapped as this number; `None` when it has gone since the directory was read.
@@ -207,13 +225,18 @@ impl Attach for KrbdAttach<'_> {
     }
 
     fn find(&self, place: Place<'_>) -> Result<Found, AttachError> {
-        match self.mappings(&place.stash.image)?.first() {
-            Some(mapping) => self.attachment(mapping.number).map(Found::Whole),
+        let numbers = self.numbers(&place.stash.image)?;
+        let table = self.table()?;
+        let shown = table
+            .at(&place.layout.mount_point)
+            .and_then(choice::shown_by);
+        match choice::of_this_staging(&numbers, shown, place.stash.mapped) {
+            Some(number) => self.attachment(number).map(Found::Whole),
             None => Ok(Found::Nothing),
         }
     }
 
-    fn attach(&self, order: AttachOrder<'_>) -> Result<Attachment, AttachError> {
+    fn attach(&self, order: AttachOrder<'_>) -> Result<Attached, AttachError> {
         let image = &order.stash.image;
         let key = &order.credentials.key;
         let key_file = KeyFile::holding(key).map_err(HostFailure::at("hand over a key", image))?;
@@ -258,7 +281,33 @@ impl Attach for KrbdAttach<'_> {
             ));
         }
         info!(device = printed, %image, "mapped");
-        self.attachment(number)
+        order.stash.mapped = Some(number);
+        let noted = StashFile::of(self.host, order.layout).write(order.stash);
+        if let Err(error) = noted {
+            // The undo takes down only what is noted.
+            self.unmap(&self.attachment(number)?, "")?;
+            return Err(AttachError::Stash(error));
+        }
+        // `client4711`
+        let client = self.attribute(number, "client_id")?;
+        let client = client.and_then(|name| name.strip_prefix("client")?.parse().ok());
+        let attachment = self.attachment(number)?;
+        Ok(Attached { attachment, client })
+    }
+
+    fn adopt(
+        &self,
+        layout: &Layout,
+        stash: &mut Stash,
+        attachment: &Attachment,
+    ) -> Result<(), AttachError> {
+        let mapped = choice::number_of(attachment.device.as_path());
+        if stash.mapped == mapped {
+            return Ok(());
+        }
+        stash.mapped = mapped;
+        let file = StashFile::of(self.host, layout);
+        file.write(stash).map_err(AttachError::Stash)
     }
 
     fn resize(
@@ -289,15 +338,24 @@ impl Attach for KrbdAttach<'_> {
         }
     }
 
-    /// Unmaps every mapping of the image, but not one that another staging directory uses.
-    fn detach(&self, place: Place<'_>) -> Result<Detached, AttachError> {
+    /// Unmaps the mapping that this staging has noted; if it has noted none (ceph-csi notes none, a
+    /// crash may prevent it), every mapping of the image, but none in an undo. Never one that is in
+    /// use, as by another staging directory of the same image.
+    fn detach(&self, place: Place<'_>, manner: Manner) -> Result<Detached, AttachError> {
         let mut detached = Detached::default();
-        for mapping in self.mappings(&place.stash.image)? {
-            let attachment = self.attachment(mapping.number)?;
-            let table = self.host.mount_table();
-            let table = table.map_err(HostFailure::at("read", "the mount table"))?;
+        let numbers = self.numbers(&place.stash.image)?;
+        let own_only = manner == Manner::OwnOnly;
+        let options = match manner {
+            Manner::AsAsked => place.stash.unmap_options.clone(),
+            Manner::WithoutForce | Manner::OwnOnly => {
+                choice::without_force(&place.stash.unmap_options)
+            }
+        };
+        for number in choice::to_unmap(&numbers, place.stash.mapped, own_only) {
+            let attachment = self.attachment(number)?;
+            let table = self.table()?;
             if Uses::of(&table, &attachment.device, attachment.number).is_empty() {
-                let one = self.unmap(&attachment, &place.stash.unmap_options)?;
+                let one = self.unmap(&attachment, &options)?;
                 detached.lost = detached.lost.or(one.lost);
             }
         }

@@ -86,6 +86,15 @@ impl Field {
 
     /// A node whose doors have faults; the ledger tells how many calls were made.
     pub(crate) fn node_with(&self, faults: &str) -> (RbdNode, Doors) {
+        self.node_of(faults, Duration::from_millis(500))
+    }
+
+    /// A node that waits this long for other users of an image.
+    pub(crate) fn patient_node(&self, in_use: Duration) -> RbdNode {
+        self.node_of("", in_use).0
+    }
+
+    fn node_of(&self, faults: &str, in_use: Duration) -> (RbdNode, Doors) {
         let plan = match faults {
             "" => FaultPlan::none(),
             faults => faults.parse().unwrap(),
@@ -96,7 +105,7 @@ impl Field {
             arguments: vec!["image-export".to_owned()],
         });
         settings.patience = Patience {
-            in_use: Duration::from_millis(500),
+            in_use,
             ..Patience::default()
         };
         let options = ConnectOptions {

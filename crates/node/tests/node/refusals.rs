@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use cuttle_door::{Doors, FaultPlan};
 use cuttle_host::{AbsolutePath, AttachLoop, Host};
@@ -539,5 +540,40 @@ fn a_device_that_somebody_holds_open_keeps_its_image() {
     assert_eq!(device(), before);
     field.node().unstage(&unstage_request(&stage)).unwrap();
     field.assert_empty(&stage.staging_path);
+    field.assert_clean_host();
+}
+
+#[test]
+fn of_two_nodes_that_stage_at_once_one_wins() {
+    let (field, first) = disk();
+    let mut second = first.clone();
+    second.staging_path = field.staging("two");
+    for round in 0..4 {
+        let start = std::sync::Barrier::new(2);
+        let outcome = |stage: &StageVolume| {
+            let node = field.patient_node(Duration::from_secs(20));
+            start.wait();
+            node.stage(stage)
+        };
+        let (one, two) = std::thread::scope(|scope| {
+            let two = scope.spawn(|| outcome(&second));
+            (outcome(&first), two.join().unwrap())
+        });
+        let (winner, loser, error) = match (one, two) {
+            (Ok(()), Err(error)) => (&first, &second, error),
+            (Err(error), Ok(())) => (&second, &first, error),
+            (Ok(()), Ok(())) => panic!("both have staged the image"),
+            (Err(one), Err(two)) => panic!("neither: {}; {}", chain(&one), chain(&two)),
+        };
+        assert_eq!(told(&error).0, 1532, "{}", chain(&error));
+        field.assert_empty(&loser.staging_path);
+        let place = winner.staging_path.join("disk");
+        if round > 0 {
+            let before = fs::read_to_string(place.join("round")).unwrap();
+            assert_eq!(before, format!("{}", round - 1));
+        }
+        fs::write(place.join("round"), format!("{round}")).unwrap();
+        field.node().unstage(&unstage_request(winner)).unwrap();
+    }
     field.assert_clean_host();
 }
