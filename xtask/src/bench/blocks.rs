@@ -8,6 +8,7 @@ use super::contender::{BYTES, Contender};
 use super::figures::{Samples, at, mebibytes};
 use super::floor::Floor;
 use super::report::{Goal, Report};
+use super::startup;
 use crate::Failure;
 use crate::screen::{Screen, seconds};
 
@@ -85,6 +86,7 @@ impl Run<'_> {
         self.expand(report, screen)?;
         self.repeat(report, screen)?;
         let used = self.contender.process_use()?;
+        let resident = startup::resident_when_idle(self.contender.pid())?;
         let per_hundred = cpu.0.as_secs_f64() * 100.0 / at(cpu.1).max(1.0);
         report.figure(
             "processor per 100 creates",
@@ -93,8 +95,8 @@ impl Run<'_> {
             Goal::AtMost(0.25),
         );
         report.figure(
-            "resident after the run",
-            mebibytes(used.resident),
+            "resident idle, after the run",
+            mebibytes(resident),
             "MiB",
             Goal::None,
         );

@@ -35,6 +35,11 @@ impl Contender {
         }
     }
 
+    /// Its process.
+    pub(crate) fn pid(&self) -> i32 {
+        self.pid
+    }
+
     /// What its process uses now.
     pub(crate) fn process_use(&self) -> Result<ProcessUse, Failure> {
         Ok(ProcessUse::of(self.pid)?)

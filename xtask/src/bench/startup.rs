@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use cuttle_csi::v1;
-use cuttle_testbed::Driver;
+use cuttle_testbed::{Driver, ProcessUse};
 
 use super::blocks::Plan;
 use super::figures::{Samples, mebibytes};
@@ -13,6 +13,12 @@ use crate::Failure;
 use crate::installation::{Installation, Role};
 use crate::rpc::{Rpc, runtime};
 use crate::screen::Screen;
+
+/// How long nothing is asked before the memory of an idle driver is read.
+const IDLE: Duration = Duration::from_secs(5);
+
+/// How many of the started drivers are left idle for that.
+const IDLE_STARTS: usize = 3;
 
 /// Starts the driver several times and asks it as soon as it listens.
 pub(crate) fn measure(
@@ -26,13 +32,15 @@ pub(crate) fn measure(
     let options = installation.options(Role::Controller, program);
     let socket = installation.places.socket(Role::Controller);
     let mut times = Vec::with_capacity(plan.starts);
-    let mut idle = Vec::with_capacity(plan.starts);
+    let mut idle = Vec::with_capacity(IDLE_STARTS);
     for _ in 0..plan.starts {
         let mut driver = Driver::launch_bare(&options)?;
         let rpc = wait_socket(&runtime, &socket, &mut driver)?;
         rpc.wait("Probe", rpc.identity().probe(v1::ProbeRequest {}))?;
         times.push(driver.started().elapsed());
-        idle.push(settled(&driver)?);
+        if idle.len() < IDLE_STARTS {
+            idle.push(resident_when_idle(driver.pid())?);
+        }
         driver.terminate(Duration::from_secs(30))?;
     }
     screen.line("start: done");
@@ -43,7 +51,7 @@ pub(crate) fn measure(
     let middle = idle.get(idle.len() / 2).copied().unwrap_or(0);
     let goal = Goal::AtMost(20.0);
     report.figure(
-        "resident idle, before a connection",
+        "resident idle, no connection yet",
         mebibytes(middle),
         "MiB",
         goal,
@@ -73,22 +81,9 @@ fn wait_socket(
     Err(Failure::new("the driver did not serve within 10 s"))
 }
 
-/// What is resident once it stands still for a quarter of a second.
-fn settled(driver: &Driver) -> Result<u64, Failure> {
-    let mut last = 0;
-    let mut steady = 0;
-    let resident = cuttle_testbed::until("memory stands still", Duration::from_secs(10), || {
-        let now = driver
-            .process_use()
-            .map_err(|error| error.to_string())?
-            .resident;
-        steady = if now == last { steady + 1 } else { 0 };
-        last = now;
-        if steady >= 12 {
-            Ok(now)
-        } else {
-            Err(format!("{now} bytes"))
-        }
-    })?;
-    Ok(resident)
+/// What is resident after some seconds without any request: what a node plugin needs most of its
+/// life, not what its start has touched.
+pub(crate) fn resident_when_idle(pid: i32) -> Result<u64, Failure> {
+    std::thread::sleep(IDLE);
+    Ok(ProcessUse::of(pid)?.resident)
 }
