@@ -56,6 +56,11 @@ pub enum PublishError {
         /// How it should be.
         wanted: &'static str,
     },
+    /// A writable block device is to be shown for reading only.
+    #[error(
+        "the volume is staged as a writable block device, which a read-only mount does not protect"
+    )]
+    WritableDevice,
     /// A path cannot be used.
     #[error("the path cannot be used")]
     Place(#[source] PlaceError),
@@ -84,6 +89,7 @@ impl PublishError {
             Self::StagedOtherwise { .. } => Verdict::Own(1582, Class::Unmet),
             Self::PublishedOtherwise { .. } => Verdict::Own(1583, Class::Unmet),
             Self::Flag(_) => Verdict::Own(1584, Class::Invalid),
+            Self::WritableDevice => Verdict::Own(1585, Class::Unmet),
             Self::Place(source) => Verdict::Of(source),
             Self::Stash(source) => Verdict::Of(source),
             Self::Attach(source) => Verdict::Of(source),
@@ -103,6 +109,11 @@ impl PublishError {
             Self::StagedOtherwise { .. } | Self::PublishedOtherwise { .. } => {
                 "unpublish (and unstage) the volume, then repeat the request".into()
             }
+            Self::WritableDevice => {
+                "use the access mode ReadOnlyMany, with which the device itself refuses writes, or \
+                 take `readOnly` from the pod's volume"
+                    .into()
+            }
             Self::Flag(_) => "correct mountOptions in the StorageClass or PersistentVolume".into(),
             Self::Place(_)
             | Self::Stash(_)
@@ -119,6 +130,8 @@ explain_by_verdict!(PublishError);
 struct Staged {
     device: DeviceNumber,
     is_block: bool,
+    /// Whether the device itself refuses writes.
+    device_is_read_only: bool,
     /// Whether its mount or its device refuses writes.
     read_only: bool,
 }
@@ -127,8 +140,10 @@ impl RbdNode {
     /// Publishes a staged volume.
     ///
     /// # Guarantees
-    /// That the staging directory really shows this volume is checked. A read-only use is never
-    /// writable, not for an instant.
+    /// That the staging directory really shows this volume is checked. A filesystem's read-only
+    /// use is never writable, not for an instant. A read-only mount of a device's node does not
+    /// stop writes to the device, so a read-only use of a raw block volume is refused unless the
+    /// device itself refuses writes.
     ///
     /// # Idempotency
     /// A target that shows the volume as asked is a success.
@@ -163,6 +178,9 @@ impl RbdNode {
             };
             let (found, wanted) = (words(staged.is_block), words(wants_block));
             return Err(PublishError::StagedOtherwise { found, wanted });
+        }
+        if staged.is_block && options.is_read_only() && !staged.device_is_read_only {
+            return Err(PublishError::WritableDevice);
         }
         let target = self.target(request)?;
         if let Some(mount) = table.at(&target) {
@@ -233,6 +251,7 @@ impl RbdNode {
         Ok(Staged {
             device: attachment.number,
             is_block: mount.device != attachment.number,
+            device_is_read_only: attachment.read_only,
             read_only: attachment.read_only || mount.is_read_only(),
         })
     }

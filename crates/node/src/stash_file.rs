@@ -30,6 +30,11 @@ pub enum StashError {
 }
 
 impl StashError {
+    /// Whether the record ends in the middle (or is empty): whoever wrote it did not finish.
+    pub(crate) fn is_torn(&self) -> bool {
+        matches!(self, Self::Malformed { source: StashMalformed::Json(error), .. } if error.is_eof())
+    }
+
     fn verdict(&self) -> Verdict<'_> {
         match self {
             Self::Host(failure) => failure.verdict(),

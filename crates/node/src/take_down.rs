@@ -16,7 +16,7 @@ use cuttle_host::{
     AbsolutePath, DeviceNumber, EntryKind, Error as HostError, Host, Mount, MountTable,
 };
 use cuttle_model::{Class, Mounter};
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::attach::{Attach, AttachError, Attachment, Found, Manner, Place, by_mounter};
 use crate::host_failure::HostFailure;
@@ -116,8 +116,18 @@ impl TakeDown<'_> {
     /// Takes everything down. Succeeds when nothing is there.
     pub(crate) fn run(self) -> Result<(), TakeDownError> {
         let file = StashFile::of(self.host, self.layout);
-        let stash = file.read().map_err(TakeDownError::Stash)?;
         let table = self.table()?;
+        let stash = match file.read() {
+            Err(error) if error.is_torn() && self.is_bare(&table)? => {
+                warn!(staging = %self.layout.root, "removing a record that was never finished");
+                self.remove_mount_point()?;
+                self.host
+                    .remove_file(&self.layout.export)
+                    .map_err(HostFailure::at("remove", &self.layout.export))?;
+                return file.remove().map_err(TakeDownError::Stash);
+            }
+            stash => stash.map_err(TakeDownError::Stash)?,
+        };
         let mount = table.at(&self.layout.mount_point);
         let Some(stash) = stash else {
             return self.without_stash(mount);
@@ -160,6 +170,15 @@ impl TakeDown<'_> {
             Some(mount) => Err(self.not_ours(mount)),
             None => self.remove_mount_point(),
         }
+    }
+
+    /// Whether nothing is mounted in the staging directory, nor attached from there.
+    fn is_bare(self, table: &MountTable) -> Result<bool, TakeDownError> {
+        let is_mounted =
+            [&self.layout.mount_point, &self.layout.export].map(|path| table.at(path).is_some());
+        let loops = self.host.find_loops(&self.layout.export);
+        let failed = HostFailure::at("look for a loop device over", &self.layout.export);
+        Ok(loops.map_err(failed)?.is_empty() && is_mounted == [false, false])
     }
 
     /// How the image was attached; `None` when that is ceph-csi's alone and nothing of it is left.

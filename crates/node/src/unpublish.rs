@@ -7,6 +7,7 @@ use cuttle_host::{AbsolutePath, EntryKind, Mount};
 use tracing::info;
 
 use crate::host_failure::HostFailure;
+use crate::layout::STASH;
 use crate::node::RbdNode;
 use crate::place::PlaceError;
 use crate::request::UnpublishVolume;
@@ -62,6 +63,7 @@ impl RbdNode {
         };
         let table = self.host.mount_table();
         let table = table.map_err(HostFailure::at("read", "the mount table"))?;
+        self.check_no_staging(&target)?;
         if let Some(mount) = table.at(&target).filter(|mount| !may_be_a_volume(mount)) {
             return Err(UnpublishError::Place(PlaceError::Taken {
                 path: target,
@@ -79,6 +81,13 @@ impl RbdNode {
         };
         let removed = match entry.kind {
             EntryKind::Directory => self.host.remove_directory(&target),
+            EntryKind::File if entry.size > 0 => {
+                return Err(UnpublishError::Place(PlaceError::WrongKind {
+                    path: target,
+                    found: "a file with content",
+                    expected: "an empty file",
+                }));
+            }
             EntryKind::File => self.host.remove_file(&target),
             EntryKind::Link | EntryKind::BlockDevice(_) | EntryKind::Other => {
                 return Err(UnpublishError::Place(PlaceError::WrongKind {
@@ -92,15 +101,56 @@ impl RbdNode {
         info!(volume = %request.id, %target, taken = unmounted.taken, "unpublished");
         Ok(())
     }
+
+    /// Refuses the place where a volume is staged: unmounting that is for an unstage.
+    fn check_no_staging(&self, target: &AbsolutePath) -> Result<(), UnpublishError> {
+        let Some(parent) = target.parent() else {
+            return Ok(());
+        };
+        let stash = parent.join(STASH);
+        let stash = stash.map_err(|error| UnpublishError::Place(PlaceError::Path(error)))?;
+        let entry = self.host.entry(&stash);
+        if entry.map_err(HostFailure::at("look at", &stash))?.is_none() {
+            return Ok(());
+        }
+        Err(UnpublishError::Place(PlaceError::WrongKind {
+            path: target.clone(),
+            found: "in a staging directory",
+            expected: "where a volume is published",
+        }))
+    }
 }
 
-/// Whether a mount can be what a publish has made: a filesystem on a device of `/dev`, or a node
-/// of `/dev` bound over a file. The volume may be unstaged by force already, so it cannot be
-/// compared; but a request that names `/proc` or `/run` is refused.
+/// Whether a mount can be what a publish has made: the filesystem on, or the bound node of, a
+/// device that images are attached as. The volume may be unstaged by force already, so it cannot be
+/// compared; but a request that names `/`, `/boot`, `/proc` or `/run` is refused.
 fn may_be_a_volume(mount: &Mount) -> bool {
-    let is_on_device = Path::new(&mount.source).starts_with("/dev");
-    let is_dev = mount.fs_type == "devtmpfs" || mount.fs_type == "tmpfs";
-    is_on_device || (is_dev && mount.root != Path::new("/"))
+    if mount.fs_type == "devtmpfs" || mount.fs_type == "tmpfs" {
+        return mount.root.strip_prefix("/").is_ok_and(is_of_an_image);
+    }
+    // The name is whatever was told to mount(2); a filesystem without a device has no major number
+    // (as btrfs, which a peer may have staged).
+    let is_on_device = mount.device.major != 0 || mount.fs_type == "btrfs";
+    is_on_device
+        && Path::new(&mount.source)
+            .strip_prefix("/dev")
+            .is_ok_and(is_of_an_image)
+}
+
+/// Whether an image may be attached as the device of this name below `/dev`: by the kernel's
+/// client, an export, rbd-nbd, or with LUKS on one of them.
+fn is_of_an_image(device: &Path) -> bool {
+    if device.starts_with("mapper") {
+        return device.components().count() == 2;
+    }
+    let is_numbered = |name: &str, kind: &str| {
+        let number = name.strip_prefix(kind);
+        number.is_some_and(|number| number.parse::<u32>().is_ok())
+    };
+    let kinds = ["rbd", "loop", "nbd", "dm-"];
+    device
+        .to_str()
+        .is_some_and(|name| kinds.iter().any(|kind| is_numbered(name, kind)))
 }
 
 #[cfg(test)]
@@ -118,6 +168,17 @@ mod tests {
         assert!(is_volume("30 1 7:3 / /pod rw - ext4 /dev/loop3 rw"));
         assert!(is_volume("31 1 0:5 /rbd0 /pod rw - devtmpfs devtmpfs rw"));
         assert!(is_volume("31 1 0:99 /rbd0 /pod rw - tmpfs tmpfs rw"));
+        assert!(is_volume(
+            "30 1 253:0 / /pod rw - ext4 /dev/mapper/luks-rbd-h rw"
+        ));
+        assert!(is_volume("30 1 0:40 / /pod rw - btrfs /dev/rbd0 rw"));
+        assert!(!is_volume("30 1 8:1 / / rw - ext4 /dev/sda1 rw"));
+        assert!(!is_volume("30 1 259:1 / /boot rw - ext4 /dev/nvme0n1p1 rw"));
+        assert!(!is_volume("31 1 0:5 /sda /pod rw - devtmpfs devtmpfs rw"));
+        assert!(!is_volume(
+            "31 1 0:20 /mapper /pod rw - devtmpfs devtmpfs rw"
+        ));
+        assert!(!is_volume("31 1 0:44 /sub /pod rw - nfs /dev/rbd0 rw"));
         assert!(!is_volume("32 1 0:4 / /proc rw - proc proc rw"));
         assert!(!is_volume("33 1 0:5 / /dev rw - devtmpfs devtmpfs rw"));
         assert!(!is_volume("34 1 0:7 / /run rw - tmpfs tmpfs rw"));

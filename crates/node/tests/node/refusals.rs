@@ -423,9 +423,22 @@ fn a_stash_that_cannot_be_read_is_not_guessed_at() {
     fs::write(stage.staging_path.join("image-meta.json"), "{").unwrap();
     let error = field.node().stage(&stage).unwrap_err();
     assert_eq!(told(&error).0, 1502, "{}", chain(&error));
+    // What was never finished stands for nothing; what is finished, and strange, may stand for
+    // something.
+    field.node().unstage(&unstage_request(&stage)).unwrap();
+    field.assert_empty(&stage.staging_path);
+    let stash = stage.staging_path.join("image-meta.json");
+    fs::write(&stash, "{}").unwrap();
     let error = field.node().unstage(&unstage_request(&stage)).unwrap_err();
     assert_eq!(told(&error).0, 1502, "{}", chain(&error));
-    fs::remove_file(stage.staging_path.join("image-meta.json")).unwrap();
+    fs::remove_file(&stash).unwrap();
+    field.node().stage(&stage).unwrap();
+    let whole = fs::read(&stash).unwrap();
+    fs::write(&stash, "").unwrap();
+    let error = field.node().unstage(&unstage_request(&stage)).unwrap_err();
+    assert_eq!(told(&error).0, 1502, "{}", chain(&error));
+    fs::write(&stash, whole).unwrap();
+    field.node().unstage(&unstage_request(&stage)).unwrap();
     field.node().stage(&stage).unwrap();
     field.node().unstage(&unstage_request(&stage)).unwrap();
     field.assert_clean_host();
@@ -575,5 +588,60 @@ fn of_two_nodes_that_stage_at_once_one_wins() {
         fs::write(place.join("round"), format!("{round}")).unwrap();
         field.node().unstage(&unstage_request(winner)).unwrap();
     }
+    field.assert_clean_host();
+}
+
+#[test]
+fn a_writable_block_device_is_not_called_read_only() {
+    let (field, stage) = disk();
+    let mut stage = field.stage_request("disk", &stage.staging_path, Access::Block);
+    let target = field.target("pod");
+    let mut publish = publish_request(&stage, &target);
+    publish.read_only = true;
+    field.node().stage(&stage).unwrap();
+    let error = field.node().publish(&publish).unwrap_err();
+    let (code, class, text) = told(&error);
+    assert_eq!((code, class), (1585, Class::Unmet), "{text}");
+    assert!(text.contains("ReadOnlyMany"), "{text}");
+    assert!(!target.exists());
+    field.node().unstage(&unstage_request(&stage)).unwrap();
+
+    stage.capability.mode = AccessMode::MultiNodeReaderOnly;
+    publish.capability = stage.capability.clone();
+    field.node().stage(&stage).unwrap();
+    field.node().publish(&publish).unwrap();
+    let written = fs::File::options()
+        .write(true)
+        .open(&target)
+        .and_then(|mut device| std::io::Write::write_all(&mut device, b"x").and(device.sync_all()));
+    written.unwrap_err();
+    field
+        .node()
+        .unpublish(&unpublish_request(&stage, &target))
+        .unwrap();
+    field.node().unstage(&unstage_request(&stage)).unwrap();
+    field.assert_clean_host();
+}
+
+#[test]
+fn what_no_publish_has_made_is_not_unpublished() {
+    let (field, stage) = disk();
+    field.node().stage(&stage).unwrap();
+    let refused = |target: &Path, word: &str| {
+        let request = unpublish_request(&stage, target);
+        let error = field.node().unpublish(&request).unwrap_err();
+        let (code, _, text) = told(&error);
+        assert_eq!(code, 1562, "{text}");
+        assert!(text.contains(word), "{text}");
+    };
+    let place = stage.staging_path.join("disk");
+    refused(&place, "staging directory");
+    assert!(place.join("lost+found").exists());
+    let file = field.target("file");
+    fs::create_dir_all(file.parent().unwrap()).unwrap();
+    fs::write(&file, "precious").unwrap();
+    refused(&file, "content");
+    assert_eq!(fs::read_to_string(&file).unwrap(), "precious");
+    field.node().unstage(&unstage_request(&stage)).unwrap();
     field.assert_clean_host();
 }
