@@ -23,13 +23,13 @@ pub struct ControllerSettings {
 }
 
 impl Default for ControllerSettings {
-    /// The default instance, no metadata, 2 seconds.
+    /// The default instance, no metadata, 5 seconds.
     fn default() -> Self {
         Self {
             instance: InstanceId::default(),
             set_metadata: false,
             cluster_name: None,
-            take_over_after: Duration::from_secs(2),
+            take_over_after: Duration::from_secs(5),
         }
     }
 }

@@ -38,7 +38,6 @@ use cuttle_model::{
 };
 
 pub use error::CreateError;
-pub(crate) use existing::find_by_uuid;
 
 use crate::capability::refusal_of_empty;
 use crate::controller::{RbdController, open_pool};

@@ -16,13 +16,12 @@ use cuttle_model::{
     Class, ClusterSettings, ClusterTable, CoName, Code, ComposedHandle, Credentials, Explain,
     ImageId, ImageName, Left, MigratedHandle, ObjectUuid, RadosNamespace, VolumeHandle,
 };
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::controller::RbdController;
-use crate::create::find_by_uuid;
 use crate::in_use::watchers;
 use crate::reach::{NamedBy, ReachError, class_of};
-use crate::remains;
+use crate::remains::{self, Presence};
 
 /// A request to remove a volume.
 #[derive(Debug, Clone)]
@@ -148,6 +147,8 @@ struct Target {
     present: Option<ImageId>,
     /// The id that the record names.
     committed: Option<ImageId>,
+    /// Whether the image is known to be the volume's, by a record or by the handle itself.
+    recorded: bool,
 }
 
 impl RbdController {
@@ -226,6 +227,7 @@ impl Deletion<'_> {
             image: found.image.clone(),
             present: found.image_id.clone(),
             committed: None,
+            recorded: true,
         };
         if let Some(record) = &found.record {
             target.name.clone_from(&record.co_name);
@@ -238,18 +240,18 @@ impl Deletion<'_> {
         if found.record.is_some() {
             return Ok(Some(target));
         }
-        if target.name.is_none() {
-            // Only an image with the default name can still belong to the handle.
-            return Ok(target.present.is_some().then_some(target));
+        // Without a record only half an image can be what an interrupted create has left; it has
+        // the default name, or is found by the repeated create. A whole one is somebody's data.
+        let failed = |error| self.image(&found.image, error);
+        let cleared = remains::clear_torn(&self.io, &found.image).map_err(failed)?;
+        target.present = None;
+        target.recorded = false;
+        if cleared == Presence::Whole {
+            warn!(volume.uuid = %found.uuid, image = %found.image,
+                "the image has no record; leaving it alone");
         }
-        if target.present.is_none() {
-            let failed = |error| self.image(&found.image, error);
-            if let Some(image) = find_by_uuid(&self.io, &found.uuid).map_err(failed)? {
-                target.present = self.io.image_id(&image).map_err(failed)?;
-                target.image = image;
-            }
-        }
-        Ok(Some(target))
+        let something = target.name.is_some() || cleared == Presence::Torn;
+        Ok(something.then_some(target))
     }
 
     fn run(
@@ -258,7 +260,11 @@ impl Deletion<'_> {
         journal: &Journal,
         uuid: &ObjectUuid,
     ) -> Result<(), DeleteError> {
-        let trashed = self.move_to_trash(target)?;
+        let trashed = if target.recorded {
+            self.move_to_trash(target)?
+        } else {
+            Vec::new()
+        };
         // The name goes while the manager works: the record leads a repeated delete to both.
         let forgetting = match &target.name {
             Some(name) => {
@@ -288,7 +294,7 @@ impl Deletion<'_> {
                 return Err(DeleteError::InUse { image, watchers });
             }
             // librbd moves an image without a header, too, but the manager stumbles over it.
-            if target.committed.is_some() && self.io.trash_move(image).map_err(failed)? {
+            if target.committed.is_some() && remains::trash_move(&self.io, image).map_err(failed)? {
                 return Ok(vec![present.clone()]);
             }
         }
@@ -347,6 +353,7 @@ fn delete_migrated(
         present: present.map_err(|error| deletion.image(&image, error))?,
         image,
         committed: None,
+        recorded: true,
     };
     let trashed = deletion.move_to_trash(&target)?;
     deletion.empty_trash(&target.image, &trashed)?;

@@ -12,6 +12,9 @@ use tracing::warn;
 const MANAGER_ATTEMPTS: u32 = 20;
 const MANAGER_PAUSE: Duration = Duration::from_millis(250);
 
+/// How often an image that others move to the trash at the same time is moved.
+const MOVE_ATTEMPTS: u32 = 3;
+
 /// The object that lists a namespace's images.
 const DIRECTORY: &str = "rbd_directory";
 
@@ -38,17 +41,23 @@ pub(crate) fn presence(io: &Io, image: &ImageName) -> Result<Presence, ceph::Err
         (io, ReadOp::data(&object, ID_OBJECT_BYTES)),
         (io, ReadOp::omap_get(DIRECTORY, &[entry.as_str()])),
     ];
-    let mut presence = Presence::Absent;
+    let mut replies = read_many(&reads).into_iter();
+    let id_object = replies.next().transpose()?.flatten();
+    let directory = replies.next().transpose()?.flatten();
+    let listed = directory.and_then(|mut reply| reply.omap.remove(&entry));
+    let found: Vec<Vec<u8>> = id_object
+        .map(|reply| reply.bytes)
+        .into_iter()
+        .chain(listed)
+        .collect();
+    if found.is_empty() {
+        return Ok(Presence::Absent);
+    }
+    let mut presence = Presence::Torn;
     let mut headers = Vec::new();
-    for reply in read_many(&reads) {
-        let Some(reply) = reply? else { continue };
-        let found = match reply.omap.get(&entry) {
-            Some(value) => value,
-            None if reply.bytes.is_empty() => continue,
-            None => &reply.bytes,
-        };
-        presence = Presence::Torn;
-        let id = io.parse_id(&object, found)?;
+    // A crash may leave an id object without content.
+    for data in found.iter().filter(|data| !data.is_empty()) {
+        let id = io.parse_id(&object, data)?;
         headers.push((io, ReadOp::data(&header_object(&id), 1)));
     }
     for reply in read_many(&headers) {
@@ -82,9 +91,39 @@ pub(crate) fn clear_name(
 pub(crate) fn clear_present(io: &Io, image: &ImageName) -> Result<(), ceph::Error> {
     match presence(io, image)? {
         Presence::Absent => Ok(()),
-        Presence::Torn => io.remove_image(image).map(drop),
-        Presence::Whole => io.trash_move(image).map(drop),
+        Presence::Torn => io.remove_torn_image(image).map(drop),
+        Presence::Whole => trash_move(io, image).map(drop),
     }
+}
+
+/// Moves an image to the trash; answers whether there was one. Of several who move the same image
+/// at once librbd lets one stumble over what the others have removed already (ESTALE): it looks
+/// again.
+pub(crate) fn trash_move(io: &Io, image: &ImageName) -> Result<bool, ceph::Error> {
+    let mut attempts = MOVE_ATTEMPTS;
+    loop {
+        match io.trash_move(image) {
+            Err(error) if error.errno().get() == libc::ESTALE && attempts > 1 => attempts -= 1,
+            outcome => return outcome,
+        }
+    }
+}
+
+/// Removes header and object map of an identifier that nothing leads to. Idempotent.
+pub(crate) fn remove_header(io: &Io, id: &ImageId) -> Result<(), ceph::Error> {
+    let header = io.remove(&header_object(id));
+    let map = io.remove(&object_map_object(id));
+    header.and(map).map(drop)
+}
+
+/// Removes an image that is torn; one that is whole is left alone. Answers which it was.
+/// Idempotent.
+pub(crate) fn clear_torn(io: &Io, image: &ImageName) -> Result<Presence, ceph::Error> {
+    let presence = presence(io, image)?;
+    if presence == Presence::Torn {
+        io.remove_torn_image(image)?;
+    }
+    Ok(presence)
 }
 
 /// Has an image in the trash removed: by the manager, in the background, or by ourselves when the
@@ -104,11 +143,11 @@ pub(crate) fn remove_from_trash(io: &Io, id: &ImageId) -> Result<(), ceph::Error
         match io.cluster().mgr_command(&order) {
             Ok(_task) => return Ok(()),
             Err(error) if error.is_absent() => {
-                // Gone already, unless the manager means something else by it.
-                return match io.trash_get(id)? {
-                    None => Ok(()),
-                    Some(_) => Err(error),
-                };
+                if io.trash_get(id)?.is_none() {
+                    return Ok(());
+                }
+                // The manager does not see what is there.
+                break error;
             }
             Err(error) if error.errno().get() == libc::EAGAIN && attempts > 1 => {
                 attempts -= 1;
@@ -131,10 +170,14 @@ fn manager_cannot(error: &ceph::Error) -> bool {
 
 /// Whether the object map of an image is there; librbd makes it last.
 pub(crate) fn has_object_map(io: &Io, id: &ImageId) -> Result<bool, ceph::Error> {
-    let object = format!("rbd_object_map.{id}");
+    let object = object_map_object(id);
     let mut replies = read_many(&[(io, ReadOp::data(&object, 1))]).into_iter();
     match replies.next() {
         Some(reply) => Ok(reply?.is_some()),
         None => Ok(false),
     }
+}
+
+fn object_map_object(id: &ImageId) -> String {
+    format!("rbd_object_map.{id}")
 }

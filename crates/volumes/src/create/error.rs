@@ -90,7 +90,7 @@ pub enum CreateError {
         name: CoName,
     },
     /// Making failed, and what has been begun is left for the repeated request: Ceph does not
-    /// answer, or it was another creation that began.
+    /// answer, it was another creation that began, or nobody can say that it still is ours.
     #[error("volume \"{name}\" is not finished")]
     Unfinished {
         /// The name.
@@ -138,6 +138,18 @@ impl CreateError {
             | Self::Incompatible { .. }
             | Self::HeaderMissing { .. }
             | Self::Contended { .. } => None,
+        }
+    }
+
+    /// The error of a creation that is left to the repeated request, as it is.
+    pub(super) fn left_to_repeat(self, name: &CoName) -> Self {
+        if self.left() == Left::MaybeRunning {
+            self
+        } else {
+            Self::Unfinished {
+                name: name.clone(),
+                cause: Box::new(self),
+            }
         }
     }
 

@@ -3,15 +3,14 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ceph::Io;
 use cuttle_journal::{DirectoryEntry, JournalError, Located, VolumeRecord, follow};
-use cuttle_model::{ImageFeatures, ImageId, ImageName, ObjectUuid, PoolId};
+use cuttle_model::{ImageFeatures, ImageId, ImageName, ObjectUuid, PoolId, chain};
 use tracing::{debug, warn};
 
 use super::undo::Role;
 use super::{Attempt, CreateError, Creation};
 use crate::header::{Header, read_header};
-use crate::remains;
+use crate::remains::{self, Presence};
 
 /// How often a volume that another process is making is looked at.
 const LOOK_PAUSE: Duration = Duration::from_millis(20);
@@ -19,16 +18,28 @@ const LOOK_PAUSE: Duration = Duration::from_millis(20);
 /// How often the maker clears an image's name of what others had begun under it.
 const MAKE_ATTEMPTS: u32 = 8;
 
-/// How many image names one page of a search holds.
-const SEARCH_PAGE: u64 = 1000;
+/// How the makers' texts begin of those who take over what ceph-csi began, so that nobody after
+/// them takes it for ours.
+const FOREIGN: &str = "foreign:";
 
 /// Who began an unfinished volume.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Making {
+pub(super) enum Making {
     /// This driver: without a commit it holds no data.
     Ours,
-    /// ceph-csi, whose older releases recorded no image ids: a header may stand for data.
+    /// ceph-csi, whose older releases recorded no image ids: a header may stand for data, and the
+    /// image is never removed.
     Foreign,
+}
+
+impl Making {
+    /// Who began what is under this maker's text.
+    fn of(maker: Option<&str>) -> Self {
+        match maker {
+            Some(maker) if !maker.starts_with(FOREIGN) => Self::Ours,
+            Some(_) | None => Self::Foreign,
+        }
+    }
 }
 
 impl Creation<'_> {
@@ -57,7 +68,8 @@ impl Creation<'_> {
             (Some(_), None) => self.uncommitted(uuid, record),
             (None, _) => {
                 // A crash of ceph-csi between the name and the record's keys.
-                let record = self.record(&self.image_name(uuid));
+                let mut record = self.record(&self.image_name(uuid));
+                record.maker = Some(self.maker_of(Making::Foreign));
                 let filled = self.journal.complete_record(uuid, &record);
                 if filled.map_err(|error| self.journal_failed(error))? {
                     self.adopt(uuid, &record.image_name, Making::Foreign)
@@ -69,13 +81,14 @@ impl Creation<'_> {
     }
 
     /// A name without a record: a crash right after the reservation, or a creation that has got no
-    /// further yet. Whoever writes the record is the maker. The image may be there already, even
-    /// under another prefix, if the StorageClass has changed since.
+    /// further yet. Whoever writes the record is the maker.
     fn without_record(&self, uuid: &ObjectUuid) -> Result<Attempt, CreateError> {
-        let image = match find_by_uuid(&self.io, uuid) {
-            Ok(found) => found.unwrap_or_else(|| self.image_name(uuid)),
-            Err(error) => return Err(self.refused("list the images", error)),
-        };
+        let image = self.image_name(uuid);
+        let presence = remains::presence(&self.io, &image);
+        let presence = presence.map_err(|error| self.refused("look for the image", error))?;
+        if presence == Presence::Whole {
+            return self.avoid(uuid, &image);
+        }
         let written = self.journal.write_record(uuid, &self.record(&image));
         if !written.map_err(|error| self.journal_failed(error))? {
             return Ok(Attempt::Again);
@@ -84,11 +97,26 @@ impl Creation<'_> {
         let entry = self.journal.find(&self.request.name);
         let entry = entry.map_err(|error| self.journal_failed(error))?;
         if entry.is_none_or(|entry| entry.uuid != *uuid) {
-            let removed = self.journal.forget_record(uuid);
+            let removed = self.journal.forget_unfinished(uuid, &self.maker);
             removed.map_err(|error| self.journal_failed(error))?;
             return Ok(Attempt::Again);
         }
         self.adopt(uuid, &image, Making::Ours)
+    }
+
+    /// Leaves a UUID to an image that is whole though no record was: a creation of this driver
+    /// writes the record first, so it is somebody else's, and its data with it. The name gets
+    /// another UUID.
+    fn avoid(&self, uuid: &ObjectUuid, image: &ImageName) -> Result<Attempt, CreateError> {
+        let record = self.journal.load(uuid);
+        let record = record.map_err(|error| self.journal_failed(error))?;
+        if record.is_none() {
+            warn!(volume.name = %self.request.name, image = %image,
+                "an image without a record has the name of the volume's; leaving it alone");
+            let freed = self.journal.forget_name(&self.request.name, uuid);
+            freed.map_err(|error| self.journal_failed(error))?;
+        }
+        Ok(Attempt::Again)
     }
 
     /// A finished volume.
@@ -166,15 +194,11 @@ impl Creation<'_> {
                 return Ok(Attempt::Again);
             }
         }
-        let taken = self.journal.take_over(uuid, maker, &self.maker);
+        let making = Making::of(maker);
+        let taken = self.journal.take_over(uuid, maker, &self.maker_of(making));
         if !taken.map_err(|error| self.journal_failed(error))? {
             return Ok(Attempt::Again);
         }
-        let making = if maker.is_some() {
-            Making::Ours
-        } else {
-            Making::Foreign
-        };
         debug!(volume.name = %self.request.name, "taking over an unfinished creation");
         self.adopt(uuid, &record.image_name, making)
     }
@@ -186,12 +210,34 @@ impl Creation<'_> {
         image: &ImageName,
         making: Making,
     ) -> Result<Attempt, CreateError> {
+        let outcome = self.adopt_as(uuid, image, making);
+        if making == Making::Foreign
+            && let Err(error) = &outcome
+            && !error.as_ceph().is_some_and(ceph::Error::is_timeout)
+        {
+            // Whoever comes next finds it as it was; should this fail, too, the maker's text still
+            // tells whose it is.
+            let given_back = self.journal.disclaim(uuid, &self.maker_of(making));
+            if let Err(error) = given_back {
+                warn!(volume.name = %self.request.name, error = %chain(&error),
+                    "could not take the maker out of the record");
+            }
+        }
+        outcome
+    }
+
+    fn adopt_as(
+        &self,
+        uuid: &ObjectUuid,
+        image: &ImageName,
+        making: Making,
+    ) -> Result<Attempt, CreateError> {
         if let Some(id) = self.id_of(image)?
             && let Some(header) = self.look_at(&id)?
             && self.is_whole(&header, &id, making)?
         {
             self.check_fit(&header)?;
-            return self.finish(uuid, image, Some((id, header.size)));
+            return self.finish(uuid, image, Some((id, header.size)), making);
         }
         for _attempt in 0..MAKE_ATTEMPTS {
             match making {
@@ -203,16 +249,46 @@ impl Creation<'_> {
                         return Ok(Attempt::Again);
                     }
                 }
+                // Half an image is moved to the trash, and stays there.
                 Making::Foreign => self.clear_name(image)?,
             }
             match self.make_with_librbd(image) {
-                Ok(()) => return self.finish(uuid, image, None),
+                Ok(()) => return self.finish(uuid, image, None, making),
                 // Another creation, which has lost the record to us, has just begun the image.
                 Err(error) if error.is_present() => {}
-                Err(error) => return self.undo(self.image_failed(image, error), uuid, image),
+                Err(error) => {
+                    let error = self.image_failed(image, error);
+                    return self.given_up(error, uuid, image, making);
+                }
             }
         }
         Ok(Attempt::Again)
+    }
+
+    /// What follows when a volume that was taken up cannot be finished: ours is undone, ceph-csi's
+    /// is left as it is.
+    pub(super) fn given_up(
+        &self,
+        error: CreateError,
+        uuid: &ObjectUuid,
+        image: &ImageName,
+        making: Making,
+    ) -> Result<Attempt, CreateError> {
+        match making {
+            Making::Ours => self.undo(error, uuid, image),
+            Making::Foreign => match error {
+                CreateError::Journal(JournalError::RecordVanished { .. }) => Ok(Attempt::Again),
+                error => Err(error.left_to_repeat(&self.request.name)),
+            },
+        }
+    }
+
+    /// The maker's text of this creation.
+    pub(super) fn maker_of(&self, making: Making) -> String {
+        match making {
+            Making::Ours => self.maker.clone(),
+            Making::Foreign => format!("{FOREIGN}{}", self.maker),
+        }
     }
 
     fn is_whole(&self, header: &Header, id: &ImageId, making: Making) -> Result<bool, CreateError> {
@@ -253,23 +329,6 @@ impl Creation<'_> {
                 freed.map_err(|error| self.journal_failed(error))?;
                 Ok(Attempt::Again)
             }
-        }
-    }
-}
-
-/// The image whose name ends with a UUID. Lists the names of all images, for rare paths.
-pub(crate) fn find_by_uuid(io: &Io, uuid: &ObjectUuid) -> Result<Option<ImageName>, ceph::Error> {
-    let mut after = None;
-    loop {
-        let page = io.image_names(after.as_ref(), SEARCH_PAGE)?;
-        let last = page.images.last().map(|(name, _)| name.clone());
-        let mut names = page.images.into_iter().map(|(name, _)| name);
-        if let Some(found) = names.find(|name| name.as_str().ends_with(uuid.as_str())) {
-            return Ok(Some(found));
-        }
-        match last {
-            Some(last) if page.more => after = Some(last),
-            Some(_) | None => return Ok(None),
         }
     }
 }

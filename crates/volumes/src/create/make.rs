@@ -6,6 +6,7 @@ use cuttle_model::{
     ByteSize, ComposedHandle, ImageFeatures, ImageId, ImageName, ObjectSize, ObjectUuid, Striping,
 };
 
+use super::existing::Making;
 use super::{Attempt, CreateError, Created, Creation};
 use crate::context::volume_context;
 use crate::reach::ReachError;
@@ -52,15 +53,22 @@ impl Creation<'_> {
         let plan = self
             .io
             .plan_image(&image, self.size, &self.options(), &self.metadata_pairs());
-        let outcome = match plan {
-            Ok(Some(plan)) => self.make_planned(uuid, &image, &plan),
-            Ok(None) => self.make_other(uuid, &image),
-            Err(error) => Err(self.refused("read the pool's settings", error)),
+        let (plan, outcome) = match plan {
+            Ok(Some(plan)) => {
+                let outcome = self.make_planned(uuid, &image, &plan);
+                (Some(plan), outcome)
+            }
+            Ok(None) => (None, self.make_other(uuid, &image)),
+            Err(error) => (None, Err(self.refused("read the pool's settings", error))),
         };
-        match outcome {
-            Ok(attempt) => Ok(attempt),
-            Err(failure) => self.undo(failure, uuid, &image),
+        let Err(failure) = outcome else {
+            return outcome;
+        };
+        let attempt = self.undo(failure, uuid, &image)?;
+        if let Some(plan) = &plan {
+            self.drop_late(uuid, &image, plan.id())?;
         }
+        Ok(attempt)
     }
 
     /// The everyday image: record and names at once, then the header, then the commit.
@@ -93,24 +101,27 @@ impl Creation<'_> {
             .collect();
         worst(self.write_all(&header).into_iter())
             .map_err(|error| self.image_failed(image, error))?;
-        let (record, commit) = self.commit_write(uuid, plan.id());
+        let (record, commit) = self.commit_write(uuid, plan.id(), &self.maker);
         let committed = self.io.write(&record, &commit);
         committed.map_err(|error| self.commit_failed(uuid, error))?;
         Ok(Attempt::Done(self.created(uuid, image, self.size)))
     }
 
-    /// Any other image: the record is written while librbd makes it.
+    /// Any other image: librbd makes it, once the record is there. So no image of ours is ever
+    /// whole without a record.
     fn make_other(&self, uuid: &ObjectUuid, image: &ImageName) -> Result<Attempt, CreateError> {
         let object = layout::record_object(uuid);
         let write = Journal::record_write(&self.record(image));
-        let record = self.io.start_write(&object, &write);
-        // What could not be sent is certainly not written: the image need not be tried.
-        let record = record.map_err(|error| self.record_failed(uuid, error))?;
-        let made = self.make_with_librbd(image);
-        match self.both(uuid, image, record.wait(), made) {
-            Ok(()) => self.finish(uuid, image, None),
-            Err(NotMade::Taken) => Ok(Attempt::Again),
-            Err(NotMade::Failed(error)) => Err(error),
+        match self.io.write(&object, &write) {
+            Ok(()) => {}
+            // Another process has taken the reservation up: so do we.
+            Err(taken) if taken.is_present() => return Ok(Attempt::Again),
+            Err(error) => return Err(self.record_failed(uuid, error)),
+        }
+        match self.make_with_librbd(image) {
+            Ok(()) => self.finish(uuid, image, None, Making::Ours),
+            Err(taken) if taken.is_present() => Ok(Attempt::Again),
+            Err(error) => Err(self.image_failed(image, error)),
         }
     }
 
@@ -168,6 +179,7 @@ impl Creation<'_> {
         uuid: &ObjectUuid,
         image: &ImageName,
         known: Option<(ImageId, ByteSize)>,
+        making: Making,
     ) -> Result<Attempt, CreateError> {
         let (id, size) = match known {
             Some(known) => known,
@@ -176,13 +188,14 @@ impl Creation<'_> {
                 // Removed since it was made: a delete of the same volume is under way.
                 Ok(None) => return Ok(Attempt::Again),
                 Err(error) => {
-                    return self.undo(self.image_failed(image, error), uuid, image);
+                    let error = self.image_failed(image, error);
+                    return self.given_up(error, uuid, image, making);
                 }
             },
         };
-        match self.commit(uuid, &id) {
+        match self.commit(uuid, &id, &self.maker_of(making)) {
             Ok(()) => Ok(Attempt::Done(self.created(uuid, image, size))),
-            Err(Uncommitted(error)) => self.undo(error, uuid, image),
+            Err(Uncommitted(error)) => self.given_up(error, uuid, image, making),
             // Committed is made, and perhaps handed out by another process already: the repeated
             // request sets what is missing.
             Err(Unlabelled(source)) => Err(CreateError::Unlabelled {
@@ -194,8 +207,8 @@ impl Creation<'_> {
     }
 
     /// Writes the image's id into the record and the metadata into the image, at the same time.
-    fn commit(&self, uuid: &ObjectUuid, id: &ImageId) -> Result<(), HalfDone> {
-        let (record, commit) = self.commit_write(uuid, id);
+    fn commit(&self, uuid: &ObjectUuid, id: &ImageId, maker: &str) -> Result<(), HalfDone> {
+        let (record, commit) = self.commit_write(uuid, id, maker);
         let header = header_object(id);
         let label = WriteOp::new()
             .assert_exists()
@@ -245,8 +258,8 @@ impl Creation<'_> {
         )
     }
 
-    fn commit_write(&self, uuid: &ObjectUuid, id: &ImageId) -> (String, WriteOp) {
-        Journal::commit_write(&self.request.name, uuid, id, &self.maker)
+    fn commit_write(&self, uuid: &ObjectUuid, id: &ImageId, maker: &str) -> (String, WriteOp) {
+        Journal::commit_write(&self.request.name, uuid, id, maker)
     }
 
     fn commit_failed(&self, uuid: &ObjectUuid, error: ceph::Error) -> CreateError {

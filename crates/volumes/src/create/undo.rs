@@ -1,7 +1,7 @@
 //! Undoing a creation that certainly failed.
 
 use cuttle_journal::JournalError;
-use cuttle_model::{ImageName, ObjectUuid, chain};
+use cuttle_model::{ImageId, ImageName, ObjectUuid, chain};
 use tracing::{debug, info, warn};
 
 use super::{Attempt, CreateError, Creation};
@@ -12,7 +12,8 @@ use crate::remains;
 pub(super) enum Role {
     /// As the maker, under this text, as long as the record has it.
     Maker(String),
-    /// As the only one who can know of it.
+    /// As the only one who can write: in a full pool nobody can take over. Not when the record has
+    /// another maker or is committed.
     Alone,
 }
 
@@ -32,10 +33,16 @@ impl Creation<'_> {
             return self.abandon(uuid, image);
         }
         if error.as_ceph().is_some_and(ceph::Error::is_timeout) {
-            return Err(error.unfinished(&self.request.name));
+            return Err(error.left_to_repeat(&self.request.name));
         }
-        let Some(role) = self.role_of_undoer(uuid, image) else {
-            return Ok(Attempt::Again);
+        let role = match self.role_of_undoer(uuid, image) {
+            Ok(Some(role)) => role,
+            Ok(None) => return Ok(Attempt::Again),
+            Err(failed) => {
+                warn!(volume.name = %self.request.name, error = %chain(&failed),
+                    "not undoing: whether another makes this volume is not known");
+                return Err(error.left_to_repeat(&self.request.name));
+            }
         };
         let name = self.request.name.clone();
         match self.remove_all(uuid, image, &role) {
@@ -55,17 +62,21 @@ impl Creation<'_> {
 
     /// Makes sure that nobody else makes this volume while it is undone: with a new maker's text
     /// in the record, those who watch it wait anew. `None` when another makes it already.
-    fn role_of_undoer(&self, uuid: &ObjectUuid, image: &ImageName) -> Option<Role> {
+    fn role_of_undoer(
+        &self,
+        uuid: &ObjectUuid,
+        image: &ImageName,
+    ) -> Result<Option<Role>, JournalError> {
         let undoer = ObjectUuid::random().to_string();
         match self.journal.take_over(uuid, Some(&self.maker), &undoer) {
-            Ok(true) => Some(Role::Maker(undoer)),
+            Ok(true) => Ok(Some(Role::Maker(undoer))),
             // Not our record, or none: it was not written, and must not be now by another.
             Ok(false) => match self.journal.write_record(uuid, &self.record(image)) {
-                Ok(true) => Some(Role::Maker(self.maker.clone())),
-                Ok(false) => None,
-                Err(failed) => Some(alone(&failed)),
+                Ok(true) => Ok(Some(Role::Maker(self.maker.clone()))),
+                Ok(false) => Ok(None),
+                Err(failed) => alone(failed).map(Some),
             },
-            Err(failed) => Some(alone(&failed)),
+            Err(failed) => alone(failed).map(Some),
         }
     }
 
@@ -96,8 +107,14 @@ impl Creation<'_> {
         if !self.remove_image(uuid, image, role)? {
             return Ok(false);
         }
-        let removed = self.journal.forget_record(uuid);
-        removed.map_err(|error| self.journal_failed(error))?;
+        let maker = match role {
+            Role::Maker(maker) => maker,
+            Role::Alone => &self.maker,
+        };
+        let removed = self.journal.forget_unfinished(uuid, maker);
+        if !removed.map_err(|error| self.journal_failed(error))? {
+            return Ok(false);
+        }
         let freed = self.journal.forget_name(&self.request.name, uuid);
         freed.map_err(|error| self.journal_failed(error))?;
         Ok(true)
@@ -142,13 +159,35 @@ impl Creation<'_> {
     }
 
     fn still_has(&self, uuid: &ObjectUuid, role: &Role) -> Result<bool, CreateError> {
-        let Role::Maker(maker) = role else {
-            return Ok(true);
-        };
         let record = self.journal.load(uuid);
         let record = record.map_err(|error| self.journal_failed(error))?;
-        Ok(record
-            .is_some_and(|record| !record.is_committed() && record.maker.as_ref() == Some(maker)))
+        let (maker, without) = match role {
+            Role::Maker(maker) => (maker, false),
+            Role::Alone => (&self.maker, true),
+        };
+        Ok(record.map_or(without, |record| {
+            !record.is_committed() && record.maker.as_ref() == Some(maker)
+        }))
+    }
+
+    /// Removes header and object map that a creation has written after its volume had been taken
+    /// from it, unless something still leads to them.
+    pub(super) fn drop_late(
+        &self,
+        uuid: &ObjectUuid,
+        image: &ImageName,
+        id: &ImageId,
+    ) -> Result<(), CreateError> {
+        let failed = |error| self.image_failed(image, error);
+        let record = self.journal.load(uuid);
+        let record = record.map_err(|error| self.journal_failed(error))?;
+        if record.is_some_and(|record| record.image_id.as_ref() == Some(id))
+            || self.io.image_id(image).map_err(failed)?.as_ref() == Some(id)
+            || self.io.trash_get(id).map_err(failed)?.is_some()
+        {
+            return Ok(());
+        }
+        remains::remove_header(&self.io, id).map_err(failed)
     }
 
     /// Removes what is under an image's name, but nothing from the trash.
@@ -158,9 +197,13 @@ impl Creation<'_> {
     }
 }
 
-/// The role of one whose record could not be written: a pool that takes no writes from us, as a
-/// full one, takes none from others either.
-fn alone(failed: &JournalError) -> Role {
-    debug!(error = %chain(failed), "undoing without telling others");
-    Role::Alone
+/// The role of one whose record could not be written: a pool that is full takes no writes from
+/// others either. Any other failure says nothing about the others.
+fn alone(failed: JournalError) -> Result<Role, JournalError> {
+    if failed.as_ceph().is_some_and(ceph::Error::is_full) {
+        debug!(error = %chain(&failed), "undoing without telling others");
+        Ok(Role::Alone)
+    } else {
+        Err(failed)
+    }
 }

@@ -104,3 +104,35 @@ fn creates_and_deletes_of_many_names_do_not_disturb_each_other() {
     }
     setup.assert_nothing_left("after delete");
 }
+
+/// A maker that stands still before its n-th call until another has taken over and finished: there
+/// is one volume, and nothing of the late one's.
+fn a_late_maker(features: &str, filter: &str, deleted: bool) {
+    let setup = setup();
+    for n in 1..=8 {
+        let name = random_name("pvc");
+        let request = setup.request(&name, &[("imageFeatures", features)]);
+        let pause = format!("pause@{n}:{filter}=2500ms");
+        let (_doors, late) = controller_that_waits(&pause, Duration::from_secs(30));
+        let (made, second) = thread::scope(|scope| {
+            let first = scope.spawn(|| late.create(&setup.table, &request));
+            thread::sleep(Duration::from_millis(200));
+            let second = setup.create(&request).unwrap();
+            if deleted {
+                setup.delete(&second.handle).unwrap();
+            }
+            (first.join().unwrap(), second)
+        });
+        let made = made.unwrap();
+        assert!(deleted || made == second, "call {n}: {made:?} {second:?}");
+        let now = setup.create(&request).unwrap();
+        setup.assert_exactly(&format!("call {n}"), &[(&name, &now)]);
+        setup.delete(&now.handle).unwrap();
+        setup.assert_nothing_left(&format!("call {n}"));
+    }
+}
+
+#[test]
+fn a_maker_that_comes_late_leaves_one_volume() {
+    a_late_maker("layering,exclusive-lock,object-map", "rados.write", false);
+}

@@ -1,10 +1,12 @@
 //! Every state a crash can leave, of ours or of ceph-csi's, built by raw writes: the table of
 //! `docs/formats.md`, line by line.
 
+use std::time::Duration;
+
 use cuttle_model::{Explain, ObjectUuid};
 use cuttle_volumes::{CreateError, Created, Deleted};
 
-use crate::setup::{Setup, random_name, setup};
+use crate::setup::{Setup, controller_that_waits, random_name, setup};
 
 const DIRECTORY: &str = "csi.volumes.default";
 
@@ -133,22 +135,86 @@ fn a_name_without_a_record() {
 }
 
 #[test]
-fn a_name_without_a_record_but_with_an_image() {
+fn a_name_without_a_record_but_with_half_an_image() {
     both(|torn| {
         torn.reserve();
-        torn.make_image();
+        let id = torn.make_image();
+        torn.setup.rados(&["rm", &format!("rbd_header.{id}")]);
+        torn.setup.rados(&["rm", &format!("rbd_object_map.{id}")]);
     });
 }
 
 #[test]
-fn a_name_without_a_record_but_with_an_image_of_another_prefix() {
+fn whole_images_without_a_record_are_nobodys_to_take() {
+    // An operator's copies, of which one has the volume's very name.
+    for prefix in ["csi-vol-", "old-", "backup-csi-vol-"] {
+        for reserved in [true, false] {
+            let mut torn = Torn::new();
+            torn.image = format!("{prefix}{}", torn.uuid);
+            let id = torn.make_image();
+            if reserved {
+                torn.reserve();
+                let created = torn.create().unwrap();
+                let is_new = created.handle.uuid.as_str() != torn.uuid;
+                assert_eq!(is_new, prefix == "csi-vol-", "{prefix}");
+                torn.setup.delete(&created.handle).unwrap();
+                torn.reserve();
+            }
+            torn.setup.delete(&torn.setup.handle(&torn.uuid)).unwrap();
+            assert_eq!(torn.image_id(), id);
+            let spec = torn.setup.spec(&torn.image);
+            torn.setup.witness.rbd(&["info", &spec]).unwrap();
+            torn.setup.witness.rbd(&["rm", &spec]).unwrap();
+            torn.setup.assert_nothing_left("but the copy");
+        }
+    }
+}
+
+#[test]
+fn an_empty_id_object() {
     both(|torn| {
         torn.reserve();
-        let spec = torn.setup.spec(&format!("old-{}", torn.uuid));
-        let features = "layering,exclusive-lock,object-map,fast-diff";
-        let words = ["create", "--size", "16", "--image-feature", features, &spec];
-        torn.setup.witness.rbd(&words).unwrap();
+        torn.record();
+        torn.maker();
+        torn.setup
+            .rados(&["create", &format!("rbd_id.{}", torn.image)]);
     });
+}
+
+#[test]
+fn an_image_of_ceph_csi_survives_whatever_fails_while_it_is_taken_up() {
+    for errno in ["EIO", "ENOSPC", "EDQUOT", "EACCES", "ETIMEDOUT"] {
+        let number = cuttle_door::errno_from_name(errno).unwrap();
+        let torn = Torn::new();
+        torn.reserve();
+        torn.record();
+        let id = torn.make_image();
+        let data = format!("rbd_data.{id}.0000000000000000");
+        torn.setup.rados(&["create", &data]);
+        for n in 1.. {
+            let (doors, faulty) =
+                controller_that_waits(&format!("fail@{n}={errno}"), Duration::from_millis(1));
+            let request = torn.setup.request(&torn.name, &[]);
+            let outcome = faulty.create(&torn.setup.table, &request);
+            let ledger = doors.ledger().snapshot();
+            let struck = ledger.iter().any(|entry| entry.errno == Some(number));
+            assert_eq!(torn.image_id(), id, "{errno} at call {n}");
+            let objects = torn.setup.contents().objects;
+            for object in [&data, &format!("rbd_header.{id}")] {
+                assert!(objects.contains(object), "{errno} at call {n}: {object}");
+            }
+            if !struck {
+                assert_eq!(outcome.unwrap().handle.uuid.as_str(), torn.uuid);
+                break;
+            }
+            // As it was, for the next round; a create that succeeded in spite of the fault
+            // has committed it.
+            torn.setup
+                .rados(&["rmomapkey", &torn.record_object(), "csi.imageid"]);
+        }
+        torn.setup.rados(&["rm", &data]);
+        torn.assert_deleted();
+    }
 }
 
 #[test]
