@@ -48,7 +48,8 @@ impl Host {
     /// not finish (see the head of this module).
     ///
     /// # Guarantees
-    /// A device with any other content is left untouched. After a crash at any instant the next
+    /// A device with any other content is left untouched; that includes content in the middle, as
+    /// far as samples of every object of an image show it. After a crash at any instant the next
     /// call finishes the work: the device is then `Empty`, `Unfinished`, or carries the file
     /// system (then call [`Host::check_filesystem`], which takes the mark off).
     ///
@@ -78,6 +79,9 @@ impl Host {
             | Probe::Signature { .. }
             | Probe::Unknown { .. }) => return refuse(other.words()),
         };
+        if !again && let Some(at) = self.find_anything(device)? {
+            return refuse(format!("content that is not recognised, at byte {at}"));
+        }
         // Written again, too: the first mkfs may have reached one of the copies.
         self.mark_unfinished(device)?;
         let program = wanted.program(again).within(self.limits.filesystem);

@@ -37,6 +37,13 @@ const MARK_PLACES: [u64; 2] = [768 * KIB, 384 * KIB];
 /// The smallest device that is marked; below it a file system would not leave the places alone.
 const SMALLEST_MARKED: u64 = 16 * MIB;
 
+/// Before a mkfs, the start of every object of an image is read: this far apart, this much, at
+/// this many places at most. What was written to a block device in the middle, by an application
+/// without a file system, is seen there; objects that were never written cost one short answer.
+const OBJECT: u64 = 4 * MIB;
+const OBJECT_START: usize = 64 * 1024;
+const MOST_OBJECTS: u64 = 4096;
+
 /// How much is read at a time.
 const PART: usize = 256 * 1024;
 
@@ -97,6 +104,24 @@ impl Host {
         })
     }
 
+    /// Reads samples of the whole device; answers where the first byte is that is not zero. On very
+    /// large devices the samples lie further apart.
+    pub(super) fn find_anything(&self, device: &AbsolutePath) -> Result<Option<u64>, Error> {
+        let (call, name) = ("host.sample", device.to_c());
+        let mut buffer = vec![0; OBJECT_START];
+        let answer = self.aside(call, device, self.limits.device, |reply| {
+            let fd = open_device(&name, OFlags::RDONLY)?;
+            let size: u64 =
+                ioctl_get::<BLKGETSIZE64, u64>(&fd).map_err(Failure::at("BLKGETSIZE64"))?;
+            let found = sample(&fd, size, &mut buffer)?;
+            push_words(reply, &[found.unwrap_or(u64::MAX)]);
+            Ok(())
+        });
+        let answer = answer.map_err(|error| not_a_device(device, error))?;
+        let [found] = words_of(call, device, &answer)?;
+        Ok((found != u64::MAX).then_some(found))
+    }
+
     /// Writes the mark of an unfinished mkfs onto a device and flushes it.
     pub(super) fn mark_unfinished(&self, device: &AbsolutePath) -> Result<(), Error> {
         self.write_mark("host.mark", device, |_, _| Ok(Some(*MARK)))
@@ -120,7 +145,8 @@ impl Host {
     ) -> Result<(), Error> {
         let name = device.to_c();
         let answer = self.aside(call, device, self.limits.device, |_| {
-            let fd = open_device(&name, OFlags::RDWR)?;
+            // Exclusive: nobody else has mounted or claimed it.
+            let fd = open_device(&name, OFlags::RDWR | OFlags::EXCL)?;
             let size: u64 =
                 ioctl_get::<BLKGETSIZE64, u64>(&fd).map_err(Failure::at("BLKGETSIZE64"))?;
             for at in mark_places(size).into_iter().flatten() {
@@ -180,6 +206,23 @@ fn find_content(fd: &OwnedFd, size: u64, buffer: &mut [u8]) -> Result<Option<u64
             }
             at += u64::try_from(want).unwrap_or(u64::MAX);
         }
+    }
+    Ok(None)
+}
+
+/// The first byte that is not zero in the samples.
+fn sample(fd: &OwnedFd, size: u64, buffer: &mut [u8]) -> Result<Option<u64>, Failure> {
+    let objects = size.div_ceil(OBJECT);
+    let apart = OBJECT * objects.div_ceil(MOST_OBJECTS).max(1);
+    let mut at = 0;
+    while at < size {
+        let part = buffer.get_mut(..size_or(size - at, OBJECT_START));
+        let part = part.unwrap_or_default();
+        read_at(fd, at, part)?;
+        if let Some(index) = part.iter().position(|byte| *byte != 0) {
+            return Ok(Some(at + u64::try_from(index).unwrap_or(0)));
+        }
+        at = at.saturating_add(apart);
     }
     Ok(None)
 }

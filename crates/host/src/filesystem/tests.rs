@@ -392,3 +392,22 @@ fn usage_of_nothing_is_absent() {
     let host = impatient(Duration::from_secs(5));
     assert!(host.usage(&path("/no/such/path")).unwrap_err().is_absent());
 }
+
+#[test]
+fn data_in_the_middle_is_not_formatted_over() {
+    // Where no superblock is looked for, and nothing is recognised.
+    let (host, disk) = (host(), Disk::new(64 * MIB));
+    disk.scribble(20 * MIB + 4096, b"an application's own format");
+    let wanted = MakeFilesystem {
+        device: &disk.device.path,
+        kind: FilesystemKind::Ext4,
+        options: None,
+    };
+    let error = host.make_filesystem(&wanted).unwrap_err();
+    assert!(
+        matches!(&error, Error::NotEmpty { found, .. } if found.contains("byte 20975616")),
+        "{error}"
+    );
+    disk.scribble(20 * MIB + 4096, &[0; 27]);
+    host.make_filesystem(&wanted).unwrap();
+}
