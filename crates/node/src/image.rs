@@ -107,7 +107,8 @@ impl ImageError {
             Self::InUse { .. } => {
                 "stop what uses it there; the address is the node's (or that of `rbd map` or a \
                  backup). A node that died keeps its watch for half a minute; if it is cut off, \
-                 fence it with `ceph osd blocklist add ADDRESS`"
+                 fence it with `ceph osd blocklist add ADDRESS`. Mirrored images, which the mirror \
+                 daemon watches, are not supported yet"
                     .into()
             }
         })

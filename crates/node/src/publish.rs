@@ -182,11 +182,24 @@ impl RbdNode {
         if staged.is_block && options.is_read_only() && !staged.device_is_read_only {
             return Err(PublishError::WritableDevice);
         }
-        let target = self.target(request)?;
+        let mut parents = Vec::new();
+        let target = match self.target(request, &mut parents) {
+            Ok(target) => target,
+            Err(error) => {
+                self.remove_parents(&parents);
+                return Err(error);
+            }
+        };
         if let Some(mount) = table.at(&target) {
             return self.check_published(mount, &target, &staged, options.is_read_only());
         }
-        let made = self.make_target(&target, wants_block)?;
+        let made = match self.make_target(&target, wants_block) {
+            Ok(made) => made,
+            Err(error) => {
+                self.remove_parents(&parents);
+                return Err(error);
+            }
+        };
         let bind = BindMount {
             source: &layout.mount_point,
             target: &target,
@@ -205,6 +218,7 @@ impl RbdNode {
                 let is_late = error.cause().is_late();
                 if made && !is_late {
                     self.remove_made(&target, wants_block);
+                    self.remove_parents(&parents);
                 }
                 Err(error.into())
             }
@@ -257,11 +271,16 @@ impl RbdNode {
     }
 
     /// The target's real path; the directories above it are made if they are missing.
-    fn target(&self, request: &PublishVolume) -> Result<AbsolutePath, PublishError> {
+    /// Those are added to `made`.
+    fn target(
+        &self,
+        request: &PublishVolume,
+        made: &mut Vec<AbsolutePath>,
+    ) -> Result<AbsolutePath, PublishError> {
         let path = AbsolutePath::try_from(request.target_path.as_path());
         let path = path.map_err(|error| PublishError::Place(PlaceError::Path(error)))?;
         if let Some(parent) = path.parent() {
-            self.make_parents(&parent)?;
+            self.make_parents(&parent, made)?;
         }
         let real = self.real_path(&path).map_err(PublishError::Place)?;
         let gone = || {
@@ -271,7 +290,11 @@ impl RbdNode {
         Ok(real.ok_or_else(gone)?)
     }
 
-    fn make_parents(&self, directory: &AbsolutePath) -> Result<(), PublishError> {
+    fn make_parents(
+        &self,
+        directory: &AbsolutePath,
+        made: &mut Vec<AbsolutePath>,
+    ) -> Result<(), PublishError> {
         let mut missing = vec![directory.clone()];
         while let Some(path) = missing.last() {
             let there = self.real_path(path).map_err(PublishError::Place)?;
@@ -286,8 +309,10 @@ impl RbdNode {
                 .entry(&path)
                 .map_err(HostFailure::at("look at", &path))?;
             if entry.is_none() {
-                let made = self.host.ensure_directory(&path, 0o750);
-                made.map_err(HostFailure::at("make", &path))?;
+                let is_made = self.host.ensure_directory(&path, 0o750);
+                if is_made.map_err(HostFailure::at("make", &path))? {
+                    made.push(path);
+                }
             }
         }
         Ok(())
@@ -353,6 +378,15 @@ impl RbdNode {
                     self.host.ensure_directory(target, 0o750)
                 };
                 Ok(made.map_err(HostFailure::at("make", target))?)
+            }
+        }
+    }
+
+    /// Removes directories that were made in vain, the deepest first, while they are empty.
+    fn remove_parents(&self, made: &[AbsolutePath]) {
+        for path in made.iter().rev() {
+            if let Err(error) = self.host.remove_directory(path) {
+                tracing::warn!(%path, %error, "could not remove a directory made in vain");
             }
         }
     }

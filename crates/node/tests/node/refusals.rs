@@ -645,3 +645,16 @@ fn what_no_publish_has_made_is_not_unpublished() {
     field.node().unstage(&unstage_request(&stage)).unwrap();
     field.assert_clean_host();
 }
+
+#[test]
+fn a_publish_that_fails_takes_its_directories_away() {
+    let (field, stage) = disk();
+    field.node().stage(&stage).unwrap();
+    let target = field.target("pod/volumes/mount");
+    let (node, _doors) = field.node_with("fail@1:host.bind=EIO");
+    let error = node.publish(&publish_request(&stage, &target)).unwrap_err();
+    assert!(chain(&error).contains("EIO"), "{}", chain(&error));
+    assert!(!field.target("pod").exists());
+    field.node().unstage(&unstage_request(&stage)).unwrap();
+    field.assert_clean_host();
+}
