@@ -198,6 +198,11 @@ impl TakeDown<'_> {
         if stash.mounter == Mounter::Nbd {
             let device = stash.device.clone().unwrap_or_default();
             let name = device.rsplit('/').next().unwrap_or_default();
+            if name.is_empty()
+                && let Some(device) = self.some_nbd_of(&stash.image.to_string())?
+            {
+                return foreign(device, "rbd-nbd");
+            }
             if !name.is_empty() && self.exists(&format!("/sys/block/{name}/pid"))? {
                 return foreign(device, "rbd-nbd");
             }
@@ -205,6 +210,30 @@ impl TakeDown<'_> {
         }
         let attach = by_mounter(stash.mounter, self.host, self.settings);
         attach.map(Some).map_err(TakeDownError::Attach)
+    }
+
+    /// An nbd device that shows this image, or may show it: older kernels do not tell the image.
+    /// For records that were written before the device was known.
+    fn some_nbd_of(&self, image: &str) -> Result<Option<String>, TakeDownError> {
+        let path = |text: String| {
+            let failed = HostFailure::at("look at", text.clone());
+            AbsolutePath::new(text).map_err(|error| failed(error.into()))
+        };
+        let directory = path("/sys/block".to_owned())?;
+        let names = self.host.names_in(&directory);
+        for name in names.map_err(HostFailure::at("read", &directory))? {
+            let name = name.to_string_lossy();
+            if !name.starts_with("nbd") || !self.exists(&format!("/sys/block/{name}/pid"))? {
+                continue;
+            }
+            let backend = path(format!("/sys/block/{name}/backend"))?;
+            let told = self.host.read_file(&backend, 4096);
+            let told = told.map_err(HostFailure::at("read", &backend))?;
+            if told.is_none_or(|told| String::from_utf8_lossy(&told).trim() == image) {
+                return Ok(Some(format!("/dev/{name}")));
+            }
+        }
+        Ok(None)
     }
 
     fn exists(&self, path: &str) -> Result<bool, TakeDownError> {
