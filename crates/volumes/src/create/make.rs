@@ -1,15 +1,22 @@
 //! Making record and image, and committing them.
 
+use std::time::{Duration, Instant};
+
 use ceph::{ImageOptions, ImagePlan, WriteOp, header_object, write_many};
 use cuttle_journal::{Journal, VolumeRecord, layout};
 use cuttle_model::{
     ByteSize, ComposedHandle, ImageFeatures, ImageId, ImageName, ObjectSize, ObjectUuid, Striping,
 };
+use tracing::warn;
 
 use super::existing::Making;
 use super::{Attempt, CreateError, Created, Creation};
 use crate::context::volume_context;
 use crate::reach::ReachError;
+use crate::remains;
+
+/// A making that took longer looks whether its name is still its own.
+const LONG: Duration = Duration::from_secs(1);
 
 /// Why record and image are not both made.
 enum NotMade {
@@ -78,6 +85,7 @@ impl Creation<'_> {
         image: &ImageName,
         plan: &ImagePlan,
     ) -> Result<Attempt, CreateError> {
+        let begun = Instant::now();
         let record = layout::record_object(uuid);
         let write = Journal::record_write(&self.record(image));
         let mut writes = vec![(record.as_str(), &write)];
@@ -104,7 +112,45 @@ impl Creation<'_> {
         let (record, commit) = self.commit_write(uuid, plan.id(), &self.maker);
         let committed = self.io.write(&record, &commit);
         committed.map_err(|error| self.commit_failed(uuid, error))?;
+        if begun.elapsed() > LONG && !self.is_wanted(uuid, image, plan.id())? {
+            return Ok(Attempt::Again);
+        }
         Ok(Attempt::Done(self.created(uuid, image, self.size)))
+    }
+
+    /// Whether the name still leads to a volume that took long to make. If not, another has taken
+    /// up the name before the record was there, made the volume, and deleted it: nobody knows of
+    /// this image, which has held no data, so image and record are removed.
+    fn is_wanted(
+        &self,
+        uuid: &ObjectUuid,
+        image: &ImageName,
+        id: &ImageId,
+    ) -> Result<bool, CreateError> {
+        let entry = self.journal.find(&self.request.name);
+        let entry = entry.map_err(|error| {
+            self.journal_failed(error)
+                .left_to_repeat(&self.request.name)
+        })?;
+        if entry.is_some_and(|entry| entry.uuid == *uuid) {
+            return Ok(true);
+        }
+        warn!(volume.name = %self.request.name, image = %image,
+            "the name was freed while the volume was being made; removing it");
+        let failed = |error| {
+            self.image_failed(image, error)
+                .left_to_repeat(&self.request.name)
+        };
+        if self.io.image_id(image).map_err(failed)?.as_ref() == Some(id) {
+            self.io.trash_move(image).map_err(failed)?;
+            remains::remove_from_trash(&self.io, id).map_err(failed)?;
+        }
+        let removed = self.journal.forget_record(uuid);
+        removed.map_err(|error| {
+            self.journal_failed(error)
+                .left_to_repeat(&self.request.name)
+        })?;
+        Ok(false)
     }
 
     /// Any other image: librbd makes it, once the record is there. So no image of ours is ever

@@ -181,13 +181,24 @@ impl Creation<'_> {
         let failed = |error| self.image_failed(image, error);
         let record = self.journal.load(uuid);
         let record = record.map_err(|error| self.journal_failed(error))?;
-        if record.is_some_and(|record| record.image_id.as_ref() == Some(id))
-            || self.io.image_id(image).map_err(failed)?.as_ref() == Some(id)
-            || self.io.trash_get(id).map_err(failed)?.is_some()
-        {
+        let named = self.io.image_id(image).map_err(failed)?.as_ref() == Some(id);
+        let recorded = record.as_ref().and_then(|record| record.image_id.as_ref());
+        if recorded == Some(id) || self.io.trash_get(id).map_err(failed)?.is_some() {
             return Ok(());
         }
-        remains::remove_header(&self.io, id).map_err(failed)
+        if named {
+            // Half its names went before it was whole, so librbd cannot move it to the trash.
+            let entry = self.journal.find(&self.request.name);
+            let entry = entry.map_err(|error| self.journal_failed(error))?;
+            if record.is_some() || entry.is_some_and(|entry| entry.uuid == *uuid) {
+                return Ok(());
+            }
+        }
+        remains::remove_header(&self.io, id).map_err(failed)?;
+        if named {
+            self.io.remove_torn_image(image).map_err(failed)?;
+        }
+        Ok(())
     }
 
     /// Removes what is under an image's name, but nothing from the trash.

@@ -136,3 +136,8 @@ fn a_late_maker(features: &str, filter: &str, deleted: bool) {
 fn a_maker_that_comes_late_leaves_one_volume() {
     a_late_maker("layering,exclusive-lock,object-map", "rados.write", false);
 }
+
+#[test]
+fn a_maker_that_comes_late_to_a_deleted_volume_leaves_nothing_of_the_old() {
+    a_late_maker("layering,exclusive-lock,object-map", "rados.write", true);
+}
