@@ -2,14 +2,13 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use cuttle_model::ByteSize;
 
 use super::{AttachLoop, Detached};
 use crate::fixture::{Disk, MIB, Place, faulty, host, impatient, path};
-use crate::{Error, FilesystemKind};
+use crate::{Error, FilesystemKind, Program};
 
 #[test]
 fn a_file_becomes_a_device_and_is_found_by_its_path() {
@@ -186,9 +185,11 @@ fn a_device_held_open_keeps_its_file() {
 fn a_device_marked_by_somebody_else_is_told_and_can_be_detached() {
     let (host, disk) = (host(), Disk::new(MIB));
     let user = File::open(&disk.device.path).unwrap();
-    let mut losetup = Command::new("losetup");
-    let asked = losetup.arg("-d").arg(disk.device.path.as_path()).status();
-    assert!(asked.unwrap().success());
+    let losetup = Program::new("losetup")
+        .arg("-d")
+        .arg(disk.device.path.as_path());
+    let asked = host.run("host.test", &losetup).unwrap();
+    assert!(asked.exit.is_success());
     assert!(host.find_loops(&disk.file).unwrap()[0].autoclear);
     drop(user);
     crate::fixture::eventually("the file is let go", || {

@@ -540,9 +540,11 @@ fn a_device_that_somebody_holds_open_keeps_its_image() {
     assert_eq!(told(&error).0, 1620, "{}", chain(&error));
     assert_eq!(device(), before);
     // Marked by somebody else, it is neither bound nor published, but refused.
-    let mut losetup = std::process::Command::new("losetup");
-    let marked = losetup.arg("-d").arg(before[0].path.as_path()).status();
-    assert!(marked.unwrap().success());
+    let losetup = cuttle_host::Program::new("losetup")
+        .arg("-d")
+        .arg(before[0].path.as_path());
+    let marked = host().run("host.test", &losetup).unwrap();
+    assert!(marked.exit.is_success());
     assert!(device()[0].autoclear);
     let error = field.node().stage(&stage).unwrap_err();
     assert_eq!(told(&error).0, 1620, "{}", chain(&error));
@@ -613,7 +615,9 @@ fn a_writable_block_device_is_not_called_read_only() {
     let written = fs::File::options()
         .write(true)
         .open(&target)
-        .and_then(|mut device| std::io::Write::write_all(&mut device, b"x").and(device.sync_all()));
+        .and_then(|mut device| {
+            std::io::Write::write_all(&mut device, b"x").and_then(|()| device.sync_all())
+        });
     written.unwrap_err();
     field
         .node()
