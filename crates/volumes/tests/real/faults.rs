@@ -1,9 +1,9 @@
 //! A fault at every call in turn: the repeated request, or a delete, always ends exactly right.
 
-use cuttle_model::{Explain, Left, chain};
-use cuttle_volumes::{Created, DeleteVolume, RbdController};
+use cuttle_model::{ByteSize, Explain, Left, VolumeHandle, chain};
+use cuttle_volumes::{Created, DeleteVolume, ExpandVolume, RbdController};
 
-use crate::setup::{Setup, controller, random_name, setup};
+use crate::setup::{Setup, controller, random_name, range, setup};
 
 /// Whether the planned fault has struck.
 fn struck(doors: &cuttle_door::Doors, errno: i32) -> bool {
@@ -106,7 +106,7 @@ fn delete_with(
     created: &Created,
 ) -> Result<(), cuttle_volumes::DeleteError> {
     let request = DeleteVolume {
-        handle: cuttle_model::VolumeHandle::Composed(created.handle.clone()),
+        handle: VolumeHandle::Composed(created.handle.clone()),
         credentials: setup.admin(),
     };
     faulty.delete(&setup.table, &request).map(drop)
@@ -162,4 +162,33 @@ fn a_manager_that_does_not_answer_is_not_done_without() {
     assert_eq!(setup.contents().trash.len(), 1);
     setup.delete(&created.handle).unwrap();
     setup.assert_nothing_left("after the repetition");
+}
+
+#[test]
+fn an_expansion_that_fails_at_any_call_is_completed_by_its_repetition() {
+    let setup = setup();
+    let created = setup
+        .create(&setup.request(&random_name("pvc"), &[]))
+        .unwrap();
+    let mut size = 16;
+    for n in 1.. {
+        size += 4;
+        let request = ExpandVolume {
+            handle: VolumeHandle::Composed(created.handle.clone()),
+            range: range(size, None),
+            capability: None,
+            credentials: setup.admin(),
+        };
+        let (doors, faulty) = controller(&format!("fail@{n}=ETIMEDOUT"));
+        let outcome = faulty.expand(&setup.table, &request);
+        if !struck(&doors, libc::ETIMEDOUT) {
+            outcome.unwrap();
+            assert!(n > 4, "only {n} calls could fail");
+            break;
+        }
+        let expanded = setup.controller.expand(&setup.table, &request).unwrap();
+        assert_eq!(expanded.size, ByteSize::from_mib(size).unwrap(), "call {n}");
+    }
+    setup.delete(&created.handle).unwrap();
+    setup.assert_nothing_left("at the end");
 }
