@@ -6,7 +6,10 @@ use std::time::Duration;
 
 /// A failure of the test bed itself, never a verdict about the code under test.
 #[derive(Debug, thiserror::Error)]
-#[expect(clippy::error_impl_error, reason = "named by its crate: `cuttle_testbed::Error`")]
+#[expect(
+    clippy::error_impl_error,
+    reason = "named by its crate: `cuttle_testbed::Error`"
+)]
 pub enum Error {
     /// A program is not installed or could not be started.
     #[error("cannot start {program}: {source} (`make setup` installs what is missing)")]

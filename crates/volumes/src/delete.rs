@@ -61,6 +61,12 @@ pub enum DeleteError {
         /// Their addresses.
         watchers: Vec<String>,
     },
+    /// The volume's encryption key lies in a key store, which deleting would orphan.
+    #[error("volume is encrypted with a key in key store \"{store}\", which is not supported yet")]
+    Encrypted {
+        /// The store's identifier.
+        store: String,
+    },
     /// The image holds what must go first, or is being migrated.
     #[error("image {image} cannot be moved to the trash")]
     Held {
@@ -90,6 +96,7 @@ impl Explain for DeleteError {
             Self::InUse { .. } => Code::new(1421),
             Self::Held { .. } => Code::new(1422),
             Self::Image { .. } => Code::new(1423),
+            Self::Encrypted { .. } => Code::new(1424),
         }
     }
 
@@ -98,7 +105,7 @@ impl Explain for DeleteError {
             Self::Reach(error) => error.class(),
             Self::Locate(error) => error.class(),
             Self::Journal(error) => error.class(),
-            Self::InUse { .. } | Self::Held { .. } => Class::Unmet,
+            Self::InUse { .. } | Self::Held { .. } | Self::Encrypted { .. } => Class::Unmet,
             Self::Image { source, .. } => class_of(source),
         }
     }
@@ -109,7 +116,7 @@ impl Explain for DeleteError {
             Self::Locate(error) => error.left(),
             // Whatever failed, the volume is still known by its handle and half of it may be gone.
             Self::Journal(_) | Self::Image { .. } => Left::MaybeRunning,
-            Self::InUse { .. } | Self::Held { .. } => Left::Nothing,
+            Self::InUse { .. } | Self::Held { .. } | Self::Encrypted { .. } => Left::Nothing,
         }
     }
 
@@ -128,6 +135,10 @@ impl Explain for DeleteError {
                  exclusive lock, or a migration, must end first"
             ),
             Self::Image { source, .. } => return source.remedy(),
+            Self::Encrypted { .. } => {
+                "delete it with ceph-csi, which removes the key as well; the record stays as it is"
+                    .to_owned()
+            }
         };
         Some(Cow::Owned(text))
     }
@@ -230,6 +241,11 @@ impl Deletion<'_> {
             recorded: true,
         };
         if let Some(record) = &found.record {
+            // The store that is called `default` keeps nothing: its key is in the secret.
+            if let Some(store) = record.kms_id.as_ref().filter(|store| *store != "default") {
+                let store = store.clone();
+                return Err(DeleteError::Encrypted { store });
+            }
             target.name.clone_from(&record.co_name);
             target.committed.clone_from(&record.image_id);
         }

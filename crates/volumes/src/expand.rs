@@ -161,16 +161,23 @@ impl RbdController {
     ) -> Result<Expanded, ExpandError> {
         let id = request.handle.cluster();
         let (settings, cluster) = self.connect(table, id, NamedBy::Handle, &request.credentials)?;
-        let (io, image) = image_of(request, &settings, &cluster)?;
-        let size = grow(request, &io, &image)?;
+        let target = image_of(request, &settings, &cluster)?;
+        let size = grow(request, &target.io, &target.image)?;
+        let block = request.capability.as_ref();
+        let block = block.is_some_and(VolumeCapability::is_block);
         Ok(Expanded {
             size,
-            node_expansion_required: !request
-                .capability
-                .as_ref()
-                .is_some_and(VolumeCapability::is_block),
+            node_expansion_required: !block || target.is_mapped_encrypted,
         })
     }
+}
+
+/// The image to grow.
+struct Target {
+    io: Io,
+    image: ImageName,
+    /// Whether nodes see it through a mapping of their own (LUKS), which must grow as well.
+    is_mapped_encrypted: bool,
 }
 
 /// Where the volume's image is.
@@ -178,7 +185,7 @@ fn image_of(
     request: &ExpandVolume,
     settings: &ClusterSettings,
     cluster: &Cluster,
-) -> Result<(Io, ImageName), ExpandError> {
+) -> Result<Target, ExpandError> {
     let absent = || ExpandError::Absent {
         handle: request.handle.clone(),
     };
@@ -195,14 +202,25 @@ fn image_of(
                     );
                 }
             };
-            if found.record.is_none() || found.image_id.is_none() {
+            let Some(record) = found.record.filter(|_| found.image_id.is_some()) else {
                 return Err(absent());
-            }
-            Ok((found.io, found.image))
+            };
+            // Records of older releases name the key store, but no kind: that was LUKS.
+            let is_mapped_encrypted =
+                record.kms_id.is_some() && record.encryption_type.as_deref() != Some("file");
+            Ok(Target {
+                io: found.io,
+                image: found.image,
+                is_mapped_encrypted,
+            })
         }
         VolumeHandle::Migrated(handle) => {
             match cluster.io(handle.pool(), &RadosNamespace::default()) {
-                Ok(io) => Ok((io, handle.image().clone())),
+                Ok(io) => Ok(Target {
+                    io,
+                    image: handle.image().clone(),
+                    is_mapped_encrypted: false,
+                }),
                 Err(source) if source.is_absent() => Err(absent()),
                 Err(source) => {
                     let doing = format!("open pool {}", handle.pool());

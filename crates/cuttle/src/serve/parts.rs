@@ -1,6 +1,6 @@
 //! What the services are made of: the doors, the connections and the host.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ceph::{Clusters, ConnectOptions};
@@ -39,6 +39,7 @@ impl Parts {
         };
         let node = NodeSettings {
             export_log: export_log(settings.log),
+            ceph_conf: ceph_conf(),
             ..NodeSettings::new(export)
         };
         Self {
@@ -75,14 +76,19 @@ impl Parts {
 }
 
 fn connect_options(timeout: Duration) -> ConnectOptions {
-    let conf = Path::new(CEPH_CONF);
     ConnectOptions {
         operation_timeout: timeout,
         monitor_timeout: timeout,
         connect_timeout: CONNECT.min(timeout),
-        ceph_conf: conf.exists().then(|| conf.to_owned()),
+        ceph_conf: ceph_conf(),
         ..ConnectOptions::default()
     }
+}
+
+/// The host's Ceph configuration, if it has one.
+fn ceph_conf() -> Option<PathBuf> {
+    let conf = Path::new(CEPH_CONF);
+    conf.exists().then(|| conf.to_owned())
 }
 
 /// Exports outlive the process and log where it logs.

@@ -29,8 +29,7 @@ fn create_parks_the_claim_when_something_may_be_left_or_asking_again_helps() {
     for (_, class, left, code) in product().filter(|(rpc, ..)| *rpc == Rpc::CreateVolume) {
         assert_eq!(
             PARKING.contains(&code),
-            left == Left::MaybeRunning
-                || matches!(class, Class::Down | Class::Late | Class::Busy),
+            left == Left::MaybeRunning || matches!(class, Class::Down | Class::Late | Class::Busy),
             "CreateVolume, {class:?}, {left:?} gives {code:?}"
         );
         seen += 1;

@@ -127,6 +127,14 @@ impl Creation<'_> {
         committed: &ImageId,
     ) -> Result<Attempt, CreateError> {
         let (uuid, image, name) = (&found.uuid, &record.image_name, &self.request.name);
+        if let Some(store) = &record.kms_id {
+            return Err(CreateError::Incompatible {
+                name: name.clone(),
+                property: "encryption",
+                existing: format!("key store {store}"),
+                requested: "none".to_owned(),
+            });
+        }
         // Record and image were looked up at the same time, so the image may have been made and
         // recorded in between. Looked up now, it is there or gone.
         let id = match &found.image_id {
@@ -276,10 +284,12 @@ impl Creation<'_> {
     ) -> Result<Attempt, CreateError> {
         match making {
             Making::Ours => self.undo(error, uuid, image),
-            Making::Foreign => match error {
-                CreateError::Journal(JournalError::RecordVanished { .. }) => Ok(Attempt::Again),
-                error => Err(error.left_to_repeat(&self.request.name)),
-            },
+            Making::Foreign => {
+                if let CreateError::Journal(JournalError::RecordVanished { .. }) = error {
+                    return Ok(Attempt::Again);
+                }
+                Err(error.left_to_repeat(&self.request.name))
+            }
         }
     }
 

@@ -8,6 +8,7 @@
 )]
 
 mod calls;
+mod encrypted;
 mod faults;
 mod fit;
 mod in_use;
