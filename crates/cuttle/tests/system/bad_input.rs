@@ -93,7 +93,7 @@ fn creates_with_bad_names_sizes_and_capabilities() {
             r.capacity_range = Some(v1::CapacityRange {
                 required_bytes: 0,
                 limit_bytes: 0,
-            })
+            });
         },
         invalid,
         &["capacity_range"],
@@ -104,7 +104,7 @@ fn creates_with_bad_names_sizes_and_capabilities() {
             r.capacity_range = Some(v1::CapacityRange {
                 required_bytes: -1,
                 limit_bytes: 0,
-            })
+            });
         },
         invalid,
         &["required_bytes"],
@@ -115,9 +115,9 @@ fn creates_with_bad_names_sizes_and_capabilities() {
             r.capacity_range = Some(v1::CapacityRange {
                 required_bytes: GIB,
                 limit_bytes: MIB,
-            })
+            });
         },
-        Code::OutOfRange,
+        invalid,
         &["limit_bytes"],
     );
     refuse(

@@ -11,14 +11,14 @@ use tonic::{Request, Status};
 
 use crate::world::{POOL, World};
 
-pub const MIB: i64 = 1 << 20;
-pub const GIB: i64 = 1 << 30;
+pub(crate) const MIB: i64 = 1 << 20;
+pub(crate) const GIB: i64 = 1 << 30;
 
 /// No call of a test takes longer than this unless the test says so.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A blocking connection to a driver's socket.
-pub struct Client {
+pub(crate) struct Client {
     runtime: Runtime,
     channel: Channel,
 }
@@ -27,7 +27,7 @@ macro_rules! calls {
     ($($name:ident, $service:ident :: $client:ident, $request:ident => $response:ident;)*) => {
         impl Client {
             $(
-                pub fn $name(&self, request: v1::$request) -> Result<v1::$response, Status> {
+                pub(crate) fn $name(&self, request: v1::$request) -> Result<v1::$response, Status> {
                     let mut request = Request::new(request);
                     request.set_timeout(PATIENCE);
                     let mut client = v1::$service::$client::new(self.channel.clone());
@@ -79,7 +79,7 @@ calls! {
 
 impl Client {
     /// Connects to a socket that a driver serves.
-    pub fn connect(socket: &Path) -> Self {
+    pub(crate) fn connect(socket: &Path) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -89,13 +89,13 @@ impl Client {
     }
 
     /// Whether the driver no longer answers at all.
-    pub fn is_broken(&self) -> bool {
+    pub(crate) fn is_broken(&self) -> bool {
         self.probe(v1::ProbeRequest {}).is_err()
     }
 
     /// The same, with a limit of the caller's own; the code tells whether the driver or the
     /// client's clock ended it.
-    pub fn create_within(
+    pub(crate) fn create_within(
         &self,
         request: v1::CreateVolumeRequest,
         limit: Duration,
@@ -109,21 +109,21 @@ impl Client {
     }
 
     /// Creates a volume and gives back what the provisioner would keep of the answer.
-    pub fn create(&self, request: v1::CreateVolumeRequest) -> Result<v1::Volume, Status> {
+    pub(crate) fn create(&self, request: v1::CreateVolumeRequest) -> Result<v1::Volume, Status> {
         self.create_volume(request)
             .map(|response| response.volume.expect("a volume in the answer"))
     }
 }
 
 /// Opens a connection to a socket.
-pub async fn open(socket: &Path) -> Result<Channel, tonic::transport::Error> {
+pub(crate) async fn open(socket: &Path) -> Result<Channel, tonic::transport::Error> {
     Endpoint::from_shared(format!("unix://{}", socket.display()))?
         .connect()
         .await
 }
 
 /// A volume that is written by one node, with a file system.
-pub fn mount_capability(fs_type: &str) -> v1::VolumeCapability {
+pub(crate) fn mount_capability(fs_type: &str) -> v1::VolumeCapability {
     use v1::volume_capability::{AccessMode, AccessType, MountVolume, access_mode::Mode};
     v1::VolumeCapability {
         access_mode: Some(AccessMode {
@@ -137,7 +137,7 @@ pub fn mount_capability(fs_type: &str) -> v1::VolumeCapability {
 }
 
 /// A raw block volume that is written by one node.
-pub fn block_capability() -> v1::VolumeCapability {
+pub(crate) fn block_capability() -> v1::VolumeCapability {
     use v1::volume_capability::{AccessMode, AccessType, BlockVolume, access_mode::Mode};
     v1::VolumeCapability {
         access_mode: Some(AccessMode {
@@ -149,7 +149,7 @@ pub fn block_capability() -> v1::VolumeCapability {
 
 impl World {
     /// The secrets of this world's user.
-    pub fn secrets(&self) -> BTreeMap<String, String> {
+    pub(crate) fn secrets(&self) -> BTreeMap<String, String> {
         BTreeMap::from([
             ("userID".to_owned(), self.user.clone()),
             ("userKey".to_owned(), self.key.clone()),
@@ -157,7 +157,7 @@ impl World {
     }
 
     /// The parameters of this world's storage class.
-    pub fn parameters(&self) -> BTreeMap<String, String> {
+    pub(crate) fn parameters(&self) -> BTreeMap<String, String> {
         [
             ("clusterID", self.cluster_id.as_str()),
             ("pool", POOL),
@@ -176,7 +176,7 @@ impl World {
     }
 
     /// A request for a volume with an ext4 file system.
-    pub fn create_request(&self, name: &str, bytes: i64) -> v1::CreateVolumeRequest {
+    pub(crate) fn create_request(&self, name: &str, bytes: i64) -> v1::CreateVolumeRequest {
         v1::CreateVolumeRequest {
             name: name.to_owned(),
             capacity_range: Some(v1::CapacityRange {
@@ -190,14 +190,18 @@ impl World {
         }
     }
 
-    pub fn delete_request(&self, handle: &str) -> v1::DeleteVolumeRequest {
+    pub(crate) fn delete_request(&self, handle: &str) -> v1::DeleteVolumeRequest {
         v1::DeleteVolumeRequest {
             volume_id: handle.to_owned(),
             secrets: self.secrets(),
         }
     }
 
-    pub fn expand_request(&self, handle: &str, bytes: i64) -> v1::ControllerExpandVolumeRequest {
+    pub(crate) fn expand_request(
+        &self,
+        handle: &str,
+        bytes: i64,
+    ) -> v1::ControllerExpandVolumeRequest {
         v1::ControllerExpandVolumeRequest {
             volume_id: handle.to_owned(),
             capacity_range: Some(v1::CapacityRange {
@@ -209,7 +213,7 @@ impl World {
         }
     }
 
-    pub fn stage_request(
+    pub(crate) fn stage_request(
         &self,
         volume: &v1::Volume,
         staging: &Path,
@@ -226,14 +230,14 @@ impl World {
     }
 }
 
-pub fn unstage_request(handle: &str, staging: &Path) -> v1::NodeUnstageVolumeRequest {
+pub(crate) fn unstage_request(handle: &str, staging: &Path) -> v1::NodeUnstageVolumeRequest {
     v1::NodeUnstageVolumeRequest {
         volume_id: handle.to_owned(),
         staging_target_path: text(staging),
     }
 }
 
-pub fn publish_request(
+pub(crate) fn publish_request(
     volume: &v1::Volume,
     staging: &Path,
     target: &Path,
@@ -249,14 +253,18 @@ pub fn publish_request(
     }
 }
 
-pub fn unpublish_request(handle: &str, target: &Path) -> v1::NodeUnpublishVolumeRequest {
+pub(crate) fn unpublish_request(handle: &str, target: &Path) -> v1::NodeUnpublishVolumeRequest {
     v1::NodeUnpublishVolumeRequest {
         volume_id: handle.to_owned(),
         target_path: text(target),
     }
 }
 
-pub fn stats_request(handle: &str, path: &Path, staging: &Path) -> v1::NodeGetVolumeStatsRequest {
+pub(crate) fn stats_request(
+    handle: &str,
+    path: &Path,
+    staging: &Path,
+) -> v1::NodeGetVolumeStatsRequest {
     v1::NodeGetVolumeStatsRequest {
         volume_id: handle.to_owned(),
         volume_path: text(path),
@@ -265,6 +273,6 @@ pub fn stats_request(handle: &str, path: &Path, staging: &Path) -> v1::NodeGetVo
 }
 
 /// A path as the protocol carries it.
-pub fn text(path: &Path) -> String {
+pub(crate) fn text(path: &Path) -> String {
     path.to_str().expect("a path in UTF-8").to_owned()
 }

@@ -465,7 +465,6 @@ fn listing_capacity_and_validation_tell_the_truth() {
         .client
         .controller_get_volume(v1::ControllerGetVolumeRequest {
             volume_id: made[0].clone(),
-            ..v1::ControllerGetVolumeRequest::default()
         })
         .expect("the volume");
     assert_eq!(one.volume.expect("a volume").capacity_bytes, GIB);
@@ -490,6 +489,6 @@ fn listing_capacity_and_validation_tell_the_truth() {
     let gone = validate(&made[0]).expect_err("a deleted volume is not valid");
     assert_eq!(gone.code(), Code::NotFound, "{gone}");
     world.assert_ceph_empty("after the listing");
-    std::fs::remove_dir_all(&credentials).expect("no listing credentials");
+    cuttle_testbed::remove_tree(&credentials).expect("no listing credentials");
     world.assert_host_clean(&[&driver], "after the listing");
 }

@@ -40,6 +40,14 @@ enum Outcome {
     Busy,
 }
 
+/// How many requests ended in which way.
+#[derive(Debug, Default)]
+struct Outcomes {
+    done: usize,
+    cancelled: usize,
+    busy: usize,
+}
+
 /// Whether a refusal only asks to come again.
 fn asks_to_come_again(code: Code) -> bool {
     matches!(
@@ -55,12 +63,12 @@ fn asks_to_come_again(code: Code) -> bool {
 /// Sends every request from one of the connections; a request may be cancelled on the way.
 fn storm<R: Clone + Send + 'static>(
     socket: &Path,
-    requests: Vec<(R, Option<Duration>)>,
+    requests: &[(R, Option<Duration>)],
     call: impl AsyncFn(ControllerClient<tonic::transport::Channel>, R) -> Result<(), tonic::Status>
     + Copy
     + Send
     + Sync,
-) -> [usize; 3] {
+) -> Outcomes {
     let shares: Vec<Vec<_>> = (0..CONNECTIONS)
         .map(|n| {
             requests
@@ -71,7 +79,7 @@ fn storm<R: Clone + Send + 'static>(
                 .collect()
         })
         .collect();
-    let mut counts = [0; 3];
+    let mut counts = Outcomes::default();
     std::thread::scope(|scope| {
         let threads: Vec<_> = shares
             .into_iter()
@@ -104,7 +112,11 @@ fn storm<R: Clone + Send + 'static>(
             .collect();
         for thread in threads {
             for outcome in thread.join().expect("no refusal") {
-                counts[outcome as usize] += 1;
+                match outcome {
+                    Outcome::Done => counts.done += 1,
+                    Outcome::Cancelled => counts.cancelled += 1,
+                    Outcome::Busy => counts.busy += 1,
+                }
             }
         }
     });
@@ -128,13 +140,10 @@ fn two_hundred_requests_with_repeats_and_cancellations_end_with_the_expected_set
         }
     }
     numbers.shuffle(&mut creates);
-    let [done, cancelled, _] = storm(&socket, creates, async |mut client, request| {
+    let outcomes = storm(&socket, &creates, async |mut client, request| {
         client.create_volume(Request::new(request)).await.map(drop)
     });
-    assert!(
-        done > 0 && cancelled > 0,
-        "{done} done, {cancelled} cancelled"
-    );
+    assert!(outcomes.done > 0 && outcomes.cancelled > 0, "{outcomes:?}");
 
     // The provisioner comes again for every claim until it has an answer.
     let volumes: Vec<v1::Volume> = names
@@ -166,10 +175,10 @@ fn two_hundred_requests_with_repeats_and_cancellations_end_with_the_expected_set
         }
     }
     numbers.shuffle(&mut deletes);
-    let [done, ..] = storm(&socket, deletes, async |mut client, request| {
+    let outcomes = storm(&socket, &deletes, async |mut client, request| {
         client.delete_volume(Request::new(request)).await.map(drop)
     });
-    assert!(done > 0);
+    assert!(outcomes.done > 0, "{outcomes:?}");
     for volume in &volumes {
         settled(|| {
             driver

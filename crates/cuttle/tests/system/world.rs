@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use crate::calls::Client;
 
 /// The pool that every test cluster has.
-pub const POOL: &str = "rbd";
+pub(crate) const POOL: &str = "rbd";
 
 /// How long the manager may take to empty the trash.
 const TRASH_PATIENCE: Duration = Duration::from_secs(60);
@@ -20,23 +20,23 @@ const TRASH_PATIENCE: Duration = Duration::from_secs(60);
 const HOST_PATIENCE: Duration = Duration::from_secs(10);
 
 /// A namespace, a user and directories of one test, on a cluster.
-pub struct World {
-    pub cluster: Cluster,
-    pub namespace: String,
-    pub cluster_id: String,
-    pub user: String,
-    pub key: String,
+pub(crate) struct World {
+    pub(crate) cluster: Cluster,
+    pub(crate) namespace: String,
+    pub(crate) cluster_id: String,
+    pub(crate) user: String,
+    pub(crate) key: String,
     dir: TempDir,
 }
 
 impl World {
     /// A corner of the cluster that all tests share.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::on(shared_cluster())
     }
 
     /// A corner of the given cluster.
-    pub fn on(cluster: Cluster) -> Self {
+    pub(crate) fn on(cluster: Cluster) -> Self {
         let dir = tempfile::Builder::new()
             .prefix("cuttle-")
             .tempdir()
@@ -66,7 +66,7 @@ impl World {
     }
 
     /// This world's entry of `config.json`.
-    pub fn config_entry(&self) -> serde_json::Value {
+    pub(crate) fn config_entry(&self) -> serde_json::Value {
         serde_json::json!({
             "clusterID": self.cluster_id,
             "monitors": [self.cluster.monitors()],
@@ -75,37 +75,37 @@ impl World {
     }
 
     /// Replaces `config.json`.
-    pub fn write_config(&self, entries: &[serde_json::Value]) {
+    pub(crate) fn write_config(&self, entries: &[serde_json::Value]) {
         let text = serde_json::to_vec_pretty(entries).unwrap();
         std::fs::write(self.config_path(), text).expect("config.json");
     }
 
-    pub fn config_path(&self) -> PathBuf {
+    pub(crate) fn config_path(&self) -> PathBuf {
         self.path("config.json")
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
     /// A fresh staging or target directory, as kubelet would have made it.
-    pub fn make_dir(&self, name: &str) -> PathBuf {
+    pub(crate) fn make_dir(&self, name: &str) -> PathBuf {
         let path = self.path(name);
         std::fs::create_dir_all(&path).expect("a directory");
         path
     }
 
-    pub fn root(&self) -> &Path {
+    pub(crate) fn root(&self) -> &Path {
         self.dir.path()
     }
 
     /// Starts a driver that serves controller and node.
-    pub fn start(&self, arguments: &[&str]) -> Running {
+    pub(crate) fn start(&self, arguments: &[&str]) -> Running {
         self.start_named("driver", arguments)
     }
 
     /// Starts a driver whose log, socket and run directory bear `name`.
-    pub fn start_named(&self, name: &str, arguments: &[&str]) -> Running {
+    pub(crate) fn start_named(&self, name: &str, arguments: &[&str]) -> Running {
         let socket = self.path(&format!("{name}.sock"));
         let mut options = DriverOptions::new(
             env!("CARGO_BIN_EXE_cuttle"),
@@ -135,19 +135,19 @@ impl World {
     }
 
     /// Starts a driver that dies at its n-th outside call.
-    pub fn start_doomed(&self, call: u32) -> Running {
+    pub(crate) fn start_doomed(&self, call: u32) -> Running {
         self.start_named("doomed", &[&format!("--inject-fault=kill@{call}")])
     }
 
     /// What is in the namespace now, as Ceph's own programs see it.
-    pub fn contents(&self) -> Contents {
+    pub(crate) fn contents(&self) -> Contents {
         self.cluster
             .rbd_namespace_contents(POOL, &self.namespace)
             .expect("a listing")
     }
 
     /// Waits until the manager has emptied the trash, then demands that Ceph holds nothing.
-    pub fn assert_ceph_empty(&self, when: &str) {
+    pub(crate) fn assert_ceph_empty(&self, when: &str) {
         until(
             format!("nothing left in Ceph {when}"),
             TRASH_PATIENCE,
@@ -161,7 +161,7 @@ impl World {
 
     /// What is on the host of this world: mounts, loop devices, files with the key, and processes
     /// other than the given drivers.
-    pub fn residue(&self, alive: &[&Running]) -> Residue {
+    pub(crate) fn residue(&self, alive: &[&Running]) -> Residue {
         let mut residue = host_residue(&[self.root()], &[&self.key]);
         residue
             .processes
@@ -171,7 +171,7 @@ impl World {
 
     /// Demands that nothing is left on the host. An export process whose driver was killed before
     /// it was ready notices that by itself, a moment later.
-    pub fn assert_host_clean(&self, alive: &[&Running], when: &str) {
+    pub(crate) fn assert_host_clean(&self, alive: &[&Running], when: &str) {
         let run = self.path("run");
         until(
             format!("nothing left on the host {when}"),
@@ -190,7 +190,7 @@ impl World {
     }
 
     /// The UUID that the journal holds for a request name, read by Ceph's own program.
-    pub fn journal_uuid(&self, name: &str) -> Option<String> {
+    pub(crate) fn journal_uuid(&self, name: &str) -> Option<String> {
         let contents = self.contents();
         let keys = contents.omap_keys.get("csi.volumes.default")?;
         let key = format!("csi.volume.{name}");
@@ -214,7 +214,7 @@ impl World {
     }
 
     /// The handle of the volume with this UUID, as ceph-csi writes it.
-    pub fn handle_of(&self, uuid: &str) -> String {
+    pub(crate) fn handle_of(&self, uuid: &str) -> String {
         let pools = self.cluster.json(&["osd", "pool", "ls", "detail"]).unwrap();
         let pool = pools
             .as_array()
@@ -224,7 +224,7 @@ impl World {
             .expect("the pool");
         let number = pool["pool_id"]
             .as_u64()
-            .or(pool["pool"].as_u64())
+            .or_else(|| pool["pool"].as_u64())
             .expect("its number");
         let id = &self.cluster_id;
         format!("0001-{:04x}-{id}-{number:016x}-{uuid}", id.len())
@@ -259,14 +259,14 @@ impl Drop for World {
 }
 
 /// A driver and a connection to it.
-pub struct Running {
-    pub driver: Driver,
-    pub client: Client,
+pub(crate) struct Running {
+    pub(crate) driver: Driver,
+    pub(crate) client: Client,
 }
 
 impl Running {
     /// Whether the planned kill has struck.
-    pub fn is_dead(&mut self) -> bool {
+    pub(crate) fn is_dead(&mut self) -> bool {
         // The connection breaks a moment before the process can be waited for.
         self.client.is_broken() && self.driver.wait(Duration::from_secs(10)).is_ok()
     }
