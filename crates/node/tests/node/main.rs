@@ -5,6 +5,8 @@ mod faults;
 #[cfg(test)]
 mod field;
 #[cfg(test)]
+mod holding;
+#[cfg(test)]
 mod life;
 #[cfg(test)]
 mod outage;
