@@ -156,11 +156,16 @@ fn a_fenced_export_fails_writes_and_syncs() {
     let read = file.read_at(&mut [0; 6], 0).unwrap_err();
     assert_eq!(read.raw_os_error(), Some(libc::ESHUTDOWN));
     drop(file);
-    assert!(
-        export.log().contains("the image did not serve a request"),
-        "{}",
-        export.log()
-    );
+    // The export answers first and logs then.
+    cuttle_testbed::until("the refusal is logged", Duration::from_secs(10), || {
+        let log = export.log();
+        if log.contains("the image did not serve a request") {
+            Ok(())
+        } else {
+            Err(log)
+        }
+    })
+    .unwrap();
     let content = bed.content("fenced");
     assert_eq!(&content[..6], b"before");
     assert_eq!(&content[4096..4102], [0; 6]);
