@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::boot::{self, Booted};
 use crate::daemon::{self, Life};
 use crate::state::{self, State};
-use crate::{Contents, Error, Program, SHARED_CLUSTER, remove_tree};
+use crate::{Contents, Error, Program, SHARED_CLUSTER, remove_tree, until};
 
 /// The longest directory name whose admin sockets still fit the kernel's 108 bytes.
 const LONGEST_DIR: usize = 80;
@@ -333,7 +333,16 @@ impl Cluster {
                 reason: "only the process that started a cluster may pause it".to_owned(),
             });
         }
-        self.signal_osd(Signal::STOP)
+        let pid = self.signal_osd(Signal::STOP)?;
+        // The signal is only sent; a thread on another processor may still finish its work.
+        until("the OSD stands still", Duration::from_secs(10), || {
+            let running = daemon::running_threads(pid);
+            if running == 0 {
+                Ok(())
+            } else {
+                Err(format!("{running} threads run"))
+            }
+        })
     }
 
     /// Lets a paused OSD go on. Idempotent.
@@ -341,7 +350,7 @@ impl Cluster {
     /// # Errors
     /// [`Error::Signal`].
     pub fn resume_osd(&self) -> Result<(), Error> {
-        self.signal_osd(Signal::CONT)
+        self.signal_osd(Signal::CONT).map(drop)
     }
 
     /// What lies in one RADOS namespace (`""` is the default one) of a pool, as Ceph's programs see it.
@@ -352,9 +361,10 @@ impl Cluster {
         Contents::look(self, pool, namespace)
     }
 
-    fn signal_osd(&self, signal: Signal) -> Result<(), Error> {
+    fn signal_osd(&self, signal: Signal) -> Result<i32, Error> {
         let pid = self.state.pids.get("osd.0").copied().unwrap_or(0);
-        daemon::signal("osd.0", pid, signal)
+        daemon::signal("osd.0", pid, signal)?;
+        Ok(pid)
     }
 
     fn is_ours(&self, pid: i32) -> bool {

@@ -127,6 +127,21 @@ pub(crate) fn wait_gone(name: &str, number: i32, limit: Duration) -> Result<(), 
     )
 }
 
+/// How many threads of a process are not stopped by a signal; none when it is gone.
+pub(crate) fn running_threads(number: i32) -> usize {
+    let tasks = std::fs::read_dir(format!("/proc/{number}/task"));
+    let stopped = |stat: &str| {
+        stat.rsplit_once(") ")
+            .is_some_and(|(_, rest)| rest.starts_with('T'))
+    };
+    tasks
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| std::fs::read_to_string(entry.ok()?.path().join("stat")).ok())
+        .filter(|stat| !stopped(stat))
+        .count()
+}
+
 /// The last part of a log, for error messages.
 pub(crate) fn tail(log: &Path) -> String {
     let bytes = std::fs::read(log).unwrap_or_default();
