@@ -2,8 +2,9 @@
 
 use std::borrow::Cow;
 
+use ceph::Cluster;
 use cuttle_model::{
-    ByteSize, Class, ClusterId, ClusterTable, Code, Credentials, Explain, PoolName,
+    ByteSize, Class, ClusterId, ClusterSettings, ClusterTable, Code, Credentials, Explain, PoolName,
 };
 
 use crate::controller::RbdController;
@@ -28,24 +29,36 @@ pub enum CapacityError {
     /// The cluster or pool cannot be worked in.
     #[error(transparent)]
     Reach(#[from] ReachError),
+    /// The pool exists, but its figures have not reached the monitors yet.
+    #[error("the manager has not reported the room in pool {pool} yet")]
+    NotReported {
+        /// The pool.
+        pool: PoolName,
+    },
 }
 
 impl Explain for CapacityError {
     fn code(&self) -> Code {
         match self {
             Self::Reach(error) => error.code(),
+            Self::NotReported { .. } => Code::new(1471),
         }
     }
 
     fn class(&self) -> Class {
         match self {
             Self::Reach(error) => error.class(),
+            Self::NotReported { .. } => Class::Down,
         }
     }
 
     fn remedy(&self) -> Option<Cow<'static, str>> {
         match self {
             Self::Reach(error) => error.remedy(),
+            Self::NotReported { .. } => Some(Cow::Borrowed(
+                "a new pool is reported within seconds; if it stays like this, see whether a \
+                 manager is active with `ceph mgr stat`",
+            )),
         }
     }
 }
@@ -73,13 +86,28 @@ impl RbdController {
                 doing: format!("ask how full pool {pool} is"),
                 source,
             })?;
-        let usage = usage.ok_or_else(|| ReachError::PoolMissing {
-            cluster: settings.id.clone(),
-            pool: pool.clone(),
-        })?;
+        let Some(usage) = usage else {
+            return Err(not_listed(&settings, &cluster, pool));
+        };
         let left_of_quota = usage
             .quota
             .map(|quota| quota.checked_sub(usage.stored).unwrap_or(ByteSize::ZERO));
         Ok(left_of_quota.map_or(usage.max_avail, |left| left.min(usage.max_avail)))
+    }
+}
+
+/// The error for a pool without figures: only the map says whether it exists.
+fn not_listed(settings: &ClusterSettings, cluster: &Cluster, pool: &PoolName) -> CapacityError {
+    let pool = pool.clone();
+    match cluster.pool_id(&pool) {
+        Ok(Some(_)) => CapacityError::NotReported { pool },
+        Ok(None) => {
+            let cluster = settings.id.clone();
+            ReachError::PoolMissing { cluster, pool }.into()
+        }
+        Err(source) => {
+            let doing = format!("look for pool {pool}");
+            ReachError::Ceph { doing, source }.into()
+        }
     }
 }
