@@ -118,7 +118,7 @@ impl Journey {
         let volume = ledger.step("CreateVolume", || {
             let volume = create()?;
             expect_bytes("the volume", volume.capacity_bytes, GIB)?;
-            let detail = format!("{}, 1 GiB", volume.volume_id);
+            let detail = format!("1 GiB, handle {}", tail(&volume.volume_id));
             Ok((volume, detail))
         })?;
         ledger.step("CreateVolume again", || {
@@ -336,6 +336,12 @@ fn statvfs(path: &Path) -> Result<rustix::fs::StatVfs, Failure> {
 
 fn mebibytes(bytes: u64) -> String {
     format!("{} MiB", bytes >> 20)
+}
+
+/// The part of a handle that differs between volumes.
+fn tail(handle: &str) -> String {
+    let start = handle.len().saturating_sub(36);
+    format!("…{}", handle.get(start..).unwrap_or(handle))
 }
 
 fn short(checksum: &str) -> String {
