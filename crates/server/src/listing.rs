@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use cuttle_model::{
     Class, ClusterId, ClusterSettings, ClusterTable, Code, Credentials, Explain, Secret, UserId,
 };
-use cuttle_volumes::ListSource;
+use cuttle_volumes::rbd::ListSource;
 
 /// Why there are no credentials.
 #[derive(Debug, thiserror::Error)]

@@ -9,7 +9,8 @@ use cuttle_host::Host;
 use cuttle_image_export::LogSettings as ExportLog;
 use cuttle_node::{ExportProgram, NodeSettings, RbdNode};
 use cuttle_server::{ClusterDirectory, RbdControllerParts, RbdNodeParts};
-use cuttle_volumes::{ControllerSettings, RbdController};
+use cuttle_volumes::ControllerSettings;
+use cuttle_volumes::rbd::RbdController;
 use tracing::level_filters::LevelFilter;
 
 use crate::settings::{DriverSettings, LogFormat, LogSettings, Settings};

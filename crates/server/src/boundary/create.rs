@@ -5,7 +5,7 @@ use cuttle_model::{
     CapacityRange, ClusterTable, CoName, Parsed, RbdParameters, SizeError, VolumeCapability,
     round_for_image,
 };
-use cuttle_volumes::CreateVolume;
+use cuttle_volumes::rbd::CreateVolume;
 
 use super::mistakes::{Check, Mistake, Mistakes};
 use super::secrets::{SecretsOf, credentials};

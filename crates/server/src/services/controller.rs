@@ -12,7 +12,7 @@ use crate::cluster_directory::ClusterDirectory;
 use crate::listing;
 use crate::rim::{Call, Shared};
 use crate::rpc::Rpc;
-use cuttle_volumes::RbdController;
+use cuttle_volumes::rbd::RbdController;
 
 mod asking;
 mod changing;

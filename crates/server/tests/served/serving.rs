@@ -13,7 +13,8 @@ use cuttle_server::{
     ClusterDirectory, DriverServices, RbdControllerParts, RbdNodeParts, Readiness, ServeOptions,
     serve,
 };
-use cuttle_volumes::{ControllerSettings, RbdController};
+use cuttle_volumes::ControllerSettings;
+use cuttle_volumes::rbd::RbdController;
 use tokio::net::UnixListener;
 use tokio::sync::oneshot;
 use tonic::transport::{Channel, Endpoint};

@@ -1,7 +1,7 @@
 //! A fault at every call in turn: the repeated request, or a delete, always ends exactly right.
 
 use cuttle_model::{ByteSize, Explain, Left, VolumeHandle, chain};
-use cuttle_volumes::{Created, DeleteVolume, ExpandVolume, RbdController};
+use cuttle_volumes::rbd::{Created, DeleteVolume, ExpandVolume, RbdController};
 
 use crate::setup::{Setup, controller, random_name, range, setup};
 
@@ -104,7 +104,7 @@ fn delete_with(
     faulty: &RbdController,
     setup: &Setup,
     created: &Created,
-) -> Result<(), cuttle_volumes::DeleteError> {
+) -> Result<(), cuttle_volumes::rbd::DeleteError> {
     let request = DeleteVolume {
         handle: VolumeHandle::Composed(created.handle.clone()),
         credentials: setup.admin(),

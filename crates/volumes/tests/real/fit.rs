@@ -1,7 +1,7 @@
 //! The same name again, with other wishes.
 
 use cuttle_model::{Class, Explain};
-use cuttle_volumes::CreateError;
+use cuttle_volumes::rbd::CreateError;
 
 use crate::setup::{Setup, random_name, range, setup};
 
@@ -10,7 +10,7 @@ fn again(
     name: &str,
     sizes: (u64, Option<u64>),
     more: &[(&str, &str)],
-) -> Result<cuttle_volumes::Created, CreateError> {
+) -> Result<cuttle_volumes::rbd::Created, CreateError> {
     let mut request = setup.request(name, more);
     request.range = range(sizes.0, sizes.1);
     setup.create(&request)

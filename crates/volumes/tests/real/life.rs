@@ -6,7 +6,7 @@ use cuttle_model::{
     Access, AccessMode, ByteSize, Class, Explain, ImageName, PoolName, VolumeCapability,
     VolumeHandle,
 };
-use cuttle_volumes::{
+use cuttle_volumes::rbd::{
     CapacityError, CapacityOf, Deleted, ExpandError, ExpandVolume, GetError, GetVolume,
     ValidateError, ValidateVolume, Validation,
 };
@@ -293,7 +293,7 @@ fn a_migrated_volume_is_removed_by_its_image() {
     };
     let expanded = setup.controller.expand(&setup.table, &request).unwrap();
     assert_eq!(expanded.size, ByteSize::from_mib(16).unwrap());
-    let request = cuttle_volumes::DeleteVolume {
+    let request = cuttle_volumes::rbd::DeleteVolume {
         handle,
         credentials: setup.admin(),
     };

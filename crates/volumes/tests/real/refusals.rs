@@ -4,7 +4,8 @@ use cuttle_model::{
     Access, AccessMode, Class, ClusterId, ClusterTable, Explain, Left, PoolId, VolumeCapability,
     VolumeHandle,
 };
-use cuttle_volumes::{CreateError, CreateVolume, Deleted, ReachError};
+use cuttle_volumes::ReachError;
+use cuttle_volumes::rbd::{CreateError, CreateVolume, Deleted};
 
 use crate::setup::{Setup, capability, credentials, random_name, range, setup};
 
@@ -228,7 +229,7 @@ fn an_unreachable_cluster_is_no_proof_of_absence() {
     };
     let clusters = ceph::Clusters::new(doors.ceph.clone(), options);
     let settings = cuttle_volumes::ControllerSettings::default();
-    let controller = cuttle_volumes::RbdController::new(clusters, settings);
+    let controller = cuttle_volumes::rbd::RbdController::new(clusters, settings);
     let handle = setup.handle("50d53503-9da1-4a6c-847e-bacf8f2f1297");
     let error = controller
         .delete(&table, &setup.deletion(&handle))
@@ -261,7 +262,7 @@ fn a_volume_in_a_pool_that_is_gone_counts_as_removed() {
     handle.location = PoolId::new(i64::MAX).get();
     assert_eq!(setup.delete(&handle).unwrap(), Deleted::NothingThere);
     handle.cluster = ClusterId::new("west").unwrap();
-    let request = cuttle_volumes::DeleteVolume {
+    let request = cuttle_volumes::rbd::DeleteVolume {
         handle: VolumeHandle::Composed(handle),
         credentials: setup.admin(),
     };

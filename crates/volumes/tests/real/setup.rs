@@ -12,9 +12,9 @@ use cuttle_model::{
     VolumeCapability, VolumeHandle,
 };
 use cuttle_testbed::Contents;
-use cuttle_volumes::{
-    ControllerSettings, CreateError, CreateVolume, Created, DeleteError, DeleteVolume, Deleted,
-    RbdController,
+use cuttle_volumes::ControllerSettings;
+use cuttle_volumes::rbd::{
+    CreateError, CreateVolume, Created, DeleteError, DeleteVolume, Deleted, RbdController,
 };
 
 /// Long enough that a living creator always moves, short enough for tests.

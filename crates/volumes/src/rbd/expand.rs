@@ -9,7 +9,7 @@ use cuttle_model::{
     ImageName, Left, RadosNamespace, SizeError, VolumeCapability, VolumeHandle, round_for_image,
 };
 
-use crate::controller::RbdController;
+use crate::rbd::controller::RbdController;
 use crate::reach::{NamedBy, ReachError, class_of};
 
 /// A request to make a volume at least so large.

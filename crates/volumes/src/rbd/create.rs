@@ -39,8 +39,8 @@ use cuttle_model::{
 
 pub use error::CreateError;
 
-use crate::capability::refusal_of_empty;
-use crate::controller::{RbdController, open_pool};
+use crate::rbd::capability::refusal_of_empty;
+use crate::rbd::controller::{RbdController, open_pool};
 use crate::reach::{NamedBy, ReachError};
 
 /// How often a creation begins again when others delete or make the same volume meanwhile.

@@ -11,9 +11,9 @@ use tracing::warn;
 
 use super::existing::Making;
 use super::{Attempt, CreateError, Created, Creation};
-use crate::context::volume_context;
+use crate::rbd::context::volume_context;
+use crate::rbd::remains;
 use crate::reach::ReachError;
-use crate::remains;
 
 /// A making that took longer looks whether its name is still its own.
 const LONG: Duration = Duration::from_secs(1);

@@ -3,7 +3,7 @@
 use cuttle_model::{ByteSize, ImageFeatures};
 
 use super::{CreateError, Creation};
-use crate::header::Header;
+use crate::rbd::header::Header;
 
 /// The features that a StorageClass can ask for; librbd adds others by itself.
 const REQUESTABLE: ImageFeatures = ImageFeatures::from_bits(0b111_1101);

@@ -18,10 +18,10 @@ use cuttle_model::{
 };
 use tracing::{info, warn};
 
-use crate::controller::RbdController;
-use crate::in_use::watchers;
+use crate::rbd::controller::RbdController;
+use crate::rbd::in_use::watchers;
+use crate::rbd::remains::{self, Presence};
 use crate::reach::{NamedBy, ReachError, class_of};
-use crate::remains::{self, Presence};
 
 /// A request to remove a volume.
 #[derive(Debug, Clone)]

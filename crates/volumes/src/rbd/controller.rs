@@ -1,38 +1,12 @@
-//! The controller itself: its settings and its way to a cluster.
+//! The controller itself: its way to a cluster and a pool.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use ceph::{Cluster, Clusters, Io};
-use cuttle_model::{ClusterId, ClusterSettings, ClusterTable, Credentials, InstanceId, PoolName};
+use cuttle_model::{ClusterId, ClusterSettings, ClusterTable, Credentials, PoolName};
 
 use crate::reach::{NamedBy, ReachError};
-
-/// What the command line says about controllers.
-#[derive(Debug, Clone)]
-pub struct ControllerSettings {
-    /// The instance whose journal is used (`--instanceid`).
-    pub instance: InstanceId,
-    /// Whether images carry the names of claim and volume (`--setmetadata`).
-    pub set_metadata: bool,
-    /// The name of the Kubernetes cluster, for the images' metadata (`--clustername`).
-    pub cluster_name: Option<String>,
-    /// For how long a volume that another process is making is watched before that process counts
-    /// as dead and the volume is taken over.
-    pub take_over_after: Duration,
-}
-
-impl Default for ControllerSettings {
-    /// The default instance, no metadata, 5 seconds.
-    fn default() -> Self {
-        Self {
-            instance: InstanceId::default(),
-            set_metadata: false,
-            cluster_name: None,
-            take_over_after: Duration::from_secs(5),
-        }
-    }
-}
+use crate::settings::ControllerSettings;
 
 /// Makes, changes and removes RBD volumes. Cheap to clone, used by any number of threads.
 #[derive(Debug, Clone)]

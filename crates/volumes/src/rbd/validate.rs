@@ -7,8 +7,8 @@ use cuttle_model::{
     Class, ClusterTable, Code, Credentials, Explain, RadosNamespace, VolumeCapability, VolumeHandle,
 };
 
-use crate::capability::{Refusal, refusal};
-use crate::controller::RbdController;
+use crate::rbd::capability::{Refusal, refusal};
+use crate::rbd::controller::RbdController;
 use crate::reach::{NamedBy, ReachError};
 
 /// A question about the ways a volume can be used.

@@ -10,8 +10,8 @@ use cuttle_model::{
 };
 use serde_json::{Value, json};
 
-use crate::controller::{RbdController, open_pool};
-use crate::header::{Header, header_read};
+use crate::rbd::controller::{RbdController, open_pool};
+use crate::rbd::header::{Header, header_read};
 use crate::reach::{NamedBy, ReachError};
 
 /// How many volumes a page holds when the orchestrator does not say.

@@ -7,7 +7,7 @@ use cuttle_model::{
     ByteSize, Class, ClusterId, ClusterSettings, ClusterTable, Code, Credentials, Explain, PoolName,
 };
 
-use crate::controller::RbdController;
+use crate::rbd::controller::RbdController;
 use crate::reach::{NamedBy, ReachError};
 
 /// The place whose room is asked for.

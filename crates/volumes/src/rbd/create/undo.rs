@@ -5,7 +5,7 @@ use cuttle_model::{ImageId, ImageName, ObjectUuid, chain};
 use tracing::{debug, info, warn};
 
 use super::{Attempt, CreateError, Creation};
-use crate::remains;
+use crate::rbd::remains;
 
 /// By what right an image is removed.
 #[derive(Debug)]

@@ -7,8 +7,8 @@ use cuttle_model::{
     ByteSize, Class, ClusterTable, CoName, Code, ComposedHandle, Credentials, Explain,
 };
 
-use crate::controller::RbdController;
-use crate::header::read_header;
+use crate::rbd::controller::RbdController;
+use crate::rbd::header::read_header;
 use crate::reach::{NamedBy, ReachError};
 
 /// A question about one volume.

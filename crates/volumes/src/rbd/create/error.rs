@@ -7,7 +7,7 @@ use cuttle_model::{
     ByteSize, Class, CoName, Code, Explain, ImageId, ImageName, Left, SizeError, chain,
 };
 
-use crate::capability::Refusal;
+use crate::rbd::capability::Refusal;
 use crate::reach::{ReachError, class_of};
 
 /// Why a volume was not made.

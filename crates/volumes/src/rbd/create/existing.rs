@@ -9,8 +9,8 @@ use tracing::{debug, warn};
 
 use super::undo::Role;
 use super::{Attempt, CreateError, Creation};
-use crate::header::{Header, read_header};
-use crate::remains::{self, Presence};
+use crate::rbd::header::{Header, read_header};
+use crate::rbd::remains::{self, Presence};
 
 /// How often a volume that another process is making is looked at.
 const LOOK_PAUSE: Duration = Duration::from_millis(20);
