@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use crate::field::{Field, filesystem, publish_request, unpublish_request, unstage_request};
 use cuttle_model::{Access, chain};
-use cuttle_node::{StageVolume, UnstageVolume};
+use cuttle_node::rbd::{StageVolume, UnstageVolume};
 use serde_json::json;
 
 /// More calls than any operation makes.

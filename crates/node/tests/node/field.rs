@@ -13,10 +13,10 @@ use cuttle_model::{
     ImageName, Monitors, Mounter, PoolName, RadosNamespace, Secret, StaticImage, UserId,
     VolumeCapability,
 };
-use cuttle_node::{
-    ExportProgram, NodeSettings, Patience, PublishVolume, RbdNode, StageVolume, UnpublishVolume,
-    UnstageVolume, Volume, VolumeId,
+use cuttle_node::rbd::{
+    PublishVolume, RbdNode, StageVolume, UnpublishVolume, UnstageVolume, Volume,
 };
+use cuttle_node::{ExportProgram, NodeSettings, Patience, VolumeId};
 use cuttle_testbed::{Cluster, Program, host_residue, shared_cluster, until};
 use tempfile::TempDir;
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use cuttle_host::{AbsolutePath, AttachLoop};
 use cuttle_model::{Access, AccessMode, Class, chain};
-use cuttle_node::{Condition, StageVolume, VolumeStats};
+use cuttle_node::rbd::{Condition, StageVolume, VolumeStats};
 
 use crate::field::{id, publish_request, unpublish_request, unstage_request};
 use crate::refusals::{disk, host, told, unmount};

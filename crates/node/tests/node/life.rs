@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::field::{Field, filesystem, publish_request, unpublish_request, unstage_request};
 use cuttle_model::{Access, AccessMode, ByteSize, Class, Explain};
-use cuttle_node::{ExpandVolume, Usage, VolumeStats};
+use cuttle_node::rbd::{ExpandVolume, Usage, VolumeStats};
 use cuttle_testbed::until;
 
 const MIB: u64 = 1 << 20;
@@ -19,7 +19,7 @@ fn pattern(length: usize) -> Vec<u8> {
         .collect()
 }
 
-fn stats(field: &Field, id: &str, path: &Path) -> cuttle_node::Stats {
+fn stats(field: &Field, id: &str, path: &Path) -> cuttle_node::rbd::Stats {
     let request = VolumeStats {
         id: crate::field::id(id),
         volume_path: path.to_owned(),

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use cuttle_door::job::{Guard, JobContext, Progress, enter};
 use cuttle_model::{Class, Explain, Left, chain};
-use cuttle_node::VolumeStats;
+use cuttle_node::rbd::VolumeStats;
 use cuttle_testbed::{Cluster, StartOptions, until};
 
 use crate::field::{Field, filesystem, id, publish_request, unpublish_request, unstage_request};

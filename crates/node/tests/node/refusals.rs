@@ -9,7 +9,9 @@ use cuttle_model::{
     Access, AccessMode, Class, ClusterId, ComposedHandle, Explain, FsType, Left, Mounter,
     ObjectUuid, Secret, chain,
 };
-use cuttle_node::{ExpandVolume, StageVolume, UnpublishVolume, UnstageVolume, Volume, VolumeStats};
+use cuttle_node::rbd::{
+    ExpandVolume, StageVolume, UnpublishVolume, UnstageVolume, Volume, VolumeStats,
+};
 
 use crate::field::{
     Field, POOL, filesystem, id, publish_request, unpublish_request, unstage_request,

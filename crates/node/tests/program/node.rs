@@ -19,10 +19,10 @@ use cuttle_model::{
     ImageName, Monitors, Mounter, PoolName, RadosNamespace, Secret, StaticImage, UserId,
     VolumeCapability, chain,
 };
-use cuttle_node::{
-    ExportProgram, NodeSettings, PublishVolume, RbdNode, StageVolume, UnpublishVolume,
-    UnstageVolume, Volume, VolumeId,
+use cuttle_node::rbd::{
+    PublishVolume, RbdNode, StageVolume, UnpublishVolume, UnstageVolume, Volume,
 };
+use cuttle_node::{ExportProgram, NodeSettings, VolumeId};
 use serde::Deserialize;
 use serde_json::{Value, json};
 

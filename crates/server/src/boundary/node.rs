@@ -7,9 +7,9 @@ use cuttle_model::{
     ByteSize, CapacityRange, ClusterSettings, ClusterTable, RbdContext, StaticImage,
     VolumeCapability, VolumeHandle,
 };
-use cuttle_node::{
-    ExpandVolume, PublishVolume, StageVolume, UnpublishVolume, UnstageVolume, Volume, VolumeId,
-    VolumeStats,
+use cuttle_node::VolumeId;
+use cuttle_node::rbd::{
+    ExpandVolume, PublishVolume, StageVolume, UnpublishVolume, UnstageVolume, Volume, VolumeStats,
 };
 
 use super::create::usable;

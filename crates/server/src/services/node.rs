@@ -7,7 +7,7 @@ use std::sync::Arc;
 use cuttle_csi::v1;
 use cuttle_csi::v1::node_server::Node;
 use cuttle_model::NodeId;
-use cuttle_node::RbdNode;
+use cuttle_node::rbd::RbdNode;
 use tonic::{Request, Response, Status};
 
 use super::node_reply;

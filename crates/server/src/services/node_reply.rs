@@ -5,7 +5,7 @@ use cuttle_csi::v1::node_service_capability::{Rpc, Type, rpc};
 use cuttle_csi::v1::volume_health::VolumeHealthEntry;
 use cuttle_csi::v1::volume_usage::Unit;
 use cuttle_model::{Class, chain};
-use cuttle_node::{Amount, Condition, Stats, Usage};
+use cuttle_node::rbd::{Amount, Condition, Stats, Usage};
 
 use crate::rim::Failed;
 

@@ -7,7 +7,8 @@ use ceph::{Clusters, ConnectOptions};
 use cuttle_door::{Doors, FaultPlan};
 use cuttle_host::Host;
 use cuttle_model::{ClusterId, ClusterSettings, ClusterTable, DriverName, Monitors, NodeId};
-use cuttle_node::{ExportProgram, NodeSettings, RbdNode};
+use cuttle_node::rbd::RbdNode;
+use cuttle_node::{ExportProgram, NodeSettings};
 use cuttle_server::dispatch::{DispatchOptions, Dispatcher};
 use cuttle_server::{
     ClusterDirectory, DriverServices, RbdControllerParts, RbdNodeParts, Readiness, ServeOptions,

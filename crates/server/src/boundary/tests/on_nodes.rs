@@ -1,6 +1,6 @@
 //! The Node service's requests.
 
-use cuttle_node::Volume;
+use cuttle_node::rbd::Volume;
 
 use super::*;
 use crate::boundary::node;

@@ -2,11 +2,11 @@
 
 use std::borrow::Cow;
 
-use crate::attach::Manner;
-use crate::node::RbdNode;
 use crate::place::PlaceError;
-use crate::request::UnstageVolume;
-use crate::take_down::TakeDownError;
+use crate::rbd::attach::Manner;
+use crate::rbd::node::RbdNode;
+use crate::rbd::request::UnstageVolume;
+use crate::rbd::take_down::TakeDownError;
 use crate::verdict::{Verdict, explain_by_verdict};
 
 /// Why a volume could not be unstaged.

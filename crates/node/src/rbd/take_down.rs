@@ -18,12 +18,12 @@ use cuttle_host::{
 use cuttle_model::{Class, Mounter};
 use tracing::{info, warn};
 
-use crate::attach::{Attach, AttachError, Attachment, Found, Manner, Place, by_mounter};
 use crate::host_failure::HostFailure;
 use crate::layout::{Layout, STASH};
+use crate::rbd::attach::{Attach, AttachError, Attachment, Found, Manner, Place, by_mounter};
+use crate::rbd::stash::Stash;
+use crate::rbd::stash_file::{StashError, StashFile};
 use crate::settings::NodeSettings;
-use crate::stash::Stash;
-use crate::stash_file::{StashError, StashFile};
 use crate::uses::Uses;
 use crate::verdict::{Verdict, explain_by_verdict};
 
@@ -149,7 +149,7 @@ impl TakeDown<'_> {
             Some(attach) => attach
                 .detach(place, self.manner)
                 .map_err(TakeDownError::Attach)?,
-            None => crate::attach::Detached::default(),
+            None => crate::rbd::attach::Detached::default(),
         };
         file.remove().map_err(TakeDownError::Stash)?;
         let image = stash.image.to_string();

@@ -8,13 +8,13 @@ use std::borrow::Cow;
 use cuttle_host::{AbsolutePath, EntryKind, Error as HostError, Mount, MountTable, PathEntry};
 use cuttle_model::{Class, chain};
 
-use crate::attach::{Found, Place, by_mounter};
 use crate::host_failure::HostFailure;
-use crate::node::RbdNode;
 use crate::place::PlaceError;
-use crate::request::{Amount, Condition, Stats, Usage, VolumeStats};
-use crate::staged::StagedError;
-use crate::stash_file::StashFile;
+use crate::rbd::attach::{Found, Place, by_mounter};
+use crate::rbd::node::RbdNode;
+use crate::rbd::request::{Amount, Condition, Stats, Usage, VolumeStats};
+use crate::rbd::staged::StagedError;
+use crate::rbd::stash_file::StashFile;
 use crate::verdict::{Verdict, explain_by_verdict};
 
 /// Why a volume could not be measured.

@@ -7,8 +7,8 @@ use ceph::{Clusters, Image, OpenMode, Watcher};
 use cuttle_journal::LocateError;
 use cuttle_model::{Class, ClusterSettings, Credentials, ImageFeatures, NameError, PoolName};
 
-use crate::image_spec::ImageSpec;
-use crate::request::Volume;
+use crate::rbd::image_spec::ImageSpec;
+use crate::rbd::request::Volume;
 use crate::verdict::{Verdict, explain_by_verdict};
 
 /// How often the watchers of an image in use are looked at.

@@ -3,7 +3,7 @@
 //! Read from sysfs rather than asked of `rbd device list`: no child process, no text to parse, and
 //! it works with the cluster down. Pure: the caller brings the files' contents.
 
-use crate::image_spec::ImageSpec;
+use crate::rbd::image_spec::ImageSpec;
 
 /// One mapped image.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,7 +44,7 @@ impl Mapping {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::image_spec::for_test;
+    use crate::rbd::image_spec::for_test;
 
     fn mapping() -> Mapping {
         Mapping {

@@ -8,10 +8,10 @@ use tracing::info;
 
 use crate::host_failure::HostFailure;
 use crate::layout::STASH;
-use crate::node::RbdNode;
 use crate::place::PlaceError;
-use crate::request::UnpublishVolume;
-use crate::take_down::described;
+use crate::rbd::node::RbdNode;
+use crate::rbd::request::UnpublishVolume;
+use crate::rbd::take_down::described;
 use crate::verdict::{Verdict, explain_by_verdict};
 
 /// Why a volume could not be unpublished.

@@ -8,7 +8,7 @@ use cuttle_image_export::Refusal;
 use cuttle_model::{ByteSize, Class};
 
 use crate::host_failure::HostFailure;
-use crate::stash_file::StashError;
+use crate::rbd::stash_file::StashError;
 use crate::verdict::{Verdict, explain_by_verdict};
 
 /// Why an image could not be attached, resized or detached.

@@ -10,7 +10,7 @@ use cuttle_model::{ImageName, Mounter, NameError, PoolName, RadosNamespace};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::image_spec::ImageSpec;
+use crate::rbd::image_spec::ImageSpec;
 
 /// The version ceph-csi writes and never reads.
 const VERSION: u32 = 3;
@@ -184,7 +184,7 @@ impl Stash {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::image_spec::for_test;
+    use crate::rbd::image_spec::for_test;
 
     fn image() -> ImageSpec {
         for_test("replicapool", "tenant", "csi-vol-1", None)

@@ -9,9 +9,9 @@ use cuttle_host::{
 use cuttle_model::{Class, FsType};
 use tracing::{info, warn};
 
-use crate::attach::Attachment;
 use crate::host_failure::HostFailure;
 use crate::mount_plan::staging_options;
+use crate::rbd::attach::Attachment;
 use crate::verdict::{Verdict, explain_by_verdict};
 
 /// The filesystem made when nobody says which.

@@ -7,8 +7,8 @@ use cuttle_host::{AbsolutePath, EntryKind, MountTable, PathEntry};
 
 use crate::host_failure::HostFailure;
 use crate::layout::{Layout, VolumeId};
-use crate::node::RbdNode;
 use crate::place::PlaceError;
+use crate::rbd::node::RbdNode;
 use crate::verdict::{Verdict, explain_by_verdict};
 
 /// Why the staging directory behind a path could not be found.

@@ -10,15 +10,15 @@ use cuttle_host::{
 use cuttle_model::{Access, Class};
 use tracing::info;
 
-use crate::attach::{AttachError, Found, Place, by_mounter};
 use crate::host_failure::HostFailure;
 use crate::layout::Layout;
 use crate::mount_plan::publishing_options;
-use crate::node::RbdNode;
 use crate::place::PlaceError;
-use crate::request::PublishVolume;
-use crate::stash_file::{StashError, StashFile};
-use crate::take_down::{TakeDownError, bound_device, described, shows};
+use crate::rbd::attach::{AttachError, Found, Place, by_mounter};
+use crate::rbd::node::RbdNode;
+use crate::rbd::request::PublishVolume;
+use crate::rbd::stash_file::{StashError, StashFile};
+use crate::rbd::take_down::{TakeDownError, bound_device, described, shows};
 use crate::verdict::{Verdict, explain_by_verdict};
 
 /// Why a volume could not be published.

@@ -21,11 +21,11 @@ use super::{
     Attach, AttachError, AttachOrder, Attached, Attachment, Detached, Found, Manner, Place,
 };
 use crate::host_failure::HostFailure;
-use crate::image_spec::ImageSpec;
 use crate::layout::Layout;
+use crate::rbd::image_spec::ImageSpec;
+use crate::rbd::stash::Stash;
+use crate::rbd::stash_file::StashFile;
 use crate::settings::NodeSettings;
-use crate::stash::Stash;
-use crate::stash_file::StashFile;
 use crate::uses::Uses;
 
 use features::KernelFeatures;

@@ -21,19 +21,19 @@ use tracing::{info, warn};
 
 pub use error::{StageError, StageFailure};
 
-use crate::attach::{
+use crate::host_failure::HostFailure;
+use crate::layout::Layout;
+use crate::place::PlaceError;
+use crate::rbd::attach::{
     Attach, AttachError, AttachOrder, Attachment, Found, Manner, Place, by_mounter,
 };
-use crate::filesystem::StageFilesystem;
-use crate::host_failure::HostFailure;
-use crate::image::OpenedImage;
-use crate::layout::Layout;
-use crate::node::RbdNode;
-use crate::place::PlaceError;
-use crate::request::{StageVolume, Volume};
-use crate::stash::Stash;
-use crate::stash_file::StashFile;
-use crate::take_down::{TakeDown, TakeDownError, described, shows};
+use crate::rbd::filesystem::StageFilesystem;
+use crate::rbd::image::OpenedImage;
+use crate::rbd::node::RbdNode;
+use crate::rbd::request::{StageVolume, Volume};
+use crate::rbd::stash::Stash;
+use crate::rbd::stash_file::StashFile;
+use crate::rbd::take_down::{TakeDown, TakeDownError, described, shows};
 use crate::uses::Uses;
 
 impl RbdNode {

@@ -6,7 +6,7 @@
 
 use std::path::Path;
 
-use crate::image_spec::ImageSpec;
+use crate::rbd::image_spec::ImageSpec;
 
 /// The program that maps images, and the one that enters another network namespace first.
 const RBD: &str = "rbd";
@@ -109,7 +109,7 @@ pub(super) fn unmap(device: &Path, options: &str) -> CommandLine {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::image_spec::for_test;
+    use crate::rbd::image_spec::for_test;
 
     fn image(namespace: &str) -> ImageSpec {
         for_test("replicapool", namespace, "csi-vol-1", None)

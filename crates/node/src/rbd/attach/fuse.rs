@@ -25,11 +25,11 @@ use super::{
     Attach, AttachError, AttachOrder, Attached, Attachment, Detached, Found, Manner, Place,
 };
 use crate::host_failure::HostFailure;
-use crate::image_spec::ImageSpec;
 use crate::layout::Layout;
+use crate::rbd::image_spec::ImageSpec;
+use crate::rbd::stash::Exporter;
+use crate::rbd::stash_file::StashFile;
 use crate::settings::NodeSettings;
-use crate::stash::Exporter;
-use crate::stash_file::StashFile;
 
 /// What is added to the time an export may take to open the image, for the process itself.
 const PROCESS_START: Duration = Duration::from_secs(5);

@@ -6,13 +6,13 @@ use std::fmt;
 use cuttle_host::AbsolutePath;
 use cuttle_model::{AccessMode, Class, Code, Explain, Left, chain};
 
-use crate::attach::AttachError;
-use crate::filesystem::FilesystemError;
 use crate::host_failure::HostFailure;
-use crate::image::ImageError;
 use crate::place::PlaceError;
-use crate::stash_file::StashError;
-use crate::take_down::TakeDownError;
+use crate::rbd::attach::AttachError;
+use crate::rbd::filesystem::FilesystemError;
+use crate::rbd::image::ImageError;
+use crate::rbd::stash_file::StashError;
+use crate::rbd::take_down::TakeDownError;
 use crate::verdict::{Verdict, explain_by_verdict};
 
 /// Why a volume could not be staged.

@@ -7,7 +7,7 @@ use cuttle_model::Class;
 
 use crate::host_failure::HostFailure;
 use crate::layout::Layout;
-use crate::stash::{Stash, StashMalformed};
+use crate::rbd::stash::{Stash, StashMalformed};
 use crate::verdict::{Verdict, explain_by_verdict};
 
 /// The most that is read of a stash, in bytes.

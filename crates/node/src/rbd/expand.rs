@@ -6,14 +6,14 @@ use cuttle_host::{AbsolutePath, Error as HostError, Growth};
 use cuttle_model::Class;
 use tracing::info;
 
-use crate::attach::{AttachError, Found, Place, by_mounter};
 use crate::host_failure::HostFailure;
 use crate::layout::Layout;
-use crate::node::RbdNode;
 use crate::place::PlaceError;
-use crate::request::{ExpandVolume, Expanded};
-use crate::staged::StagedError;
-use crate::stash_file::{StashError, StashFile};
+use crate::rbd::attach::{AttachError, Found, Place, by_mounter};
+use crate::rbd::node::RbdNode;
+use crate::rbd::request::{ExpandVolume, Expanded};
+use crate::rbd::staged::StagedError;
+use crate::rbd::stash_file::{StashError, StashFile};
 use crate::verdict::{Verdict, explain_by_verdict};
 
 /// Why a volume could not be expanded.

@@ -15,8 +15,8 @@ pub(crate) use fuse::FuseAttach;
 pub(crate) use krbd::KrbdAttach;
 
 use crate::layout::Layout;
+use crate::rbd::stash::Stash;
 use crate::settings::NodeSettings;
-use crate::stash::Stash;
 
 /// A volume's staging directory and what its stash says.
 #[derive(Debug, Clone, Copy)]
