@@ -60,7 +60,9 @@ pub(crate) const TUNING: &[(&str, &str)] = &[
     ("rbd_readahead_max_bytes", "0"),
     ("log_max_recent", "1"),
     ("perf", "false"),
-    ("mon_client_log_interval", "0"),
+    // No cluster log is written; the monitors' client wakes up for it as often as for its ping,
+    // every ten seconds. At 0 its timer would never rest.
+    ("mon_client_log_interval", "10"),
     // The pool is checked once by ourselves, not by each create.
     ("rbd_validate_pool", "false"),
     // Plugins that a controller has no use for.

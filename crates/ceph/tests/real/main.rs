@@ -10,6 +10,7 @@ mod commands;
 mod connections;
 mod data;
 mod faults;
+mod idle;
 mod image_plans;
 mod images;
 mod objects;
