@@ -9,6 +9,7 @@ pub mod flags;
 pub mod invocation;
 pub mod listener;
 pub mod logging;
+mod privacy;
 pub mod run;
 pub mod serve;
 pub mod settings;

@@ -11,7 +11,7 @@ use cuttle_model::{Explain, chain};
 use crate::flags::{FLAGS, Given};
 use crate::invocation::{Invocation, USAGE};
 use crate::settings::{CommandLineError, Settings};
-use crate::{serve, version};
+use crate::{privacy, serve, version};
 
 /// Exit status of a wrong command line (`EX_USAGE` of sysexits).
 const USAGE_STATUS: u8 = 64;
@@ -21,7 +21,10 @@ pub fn run(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let program = arguments.next().map(PathBuf::from).unwrap_or_default();
     match Invocation::read(&program, arguments) {
         Invocation::Serve(flags) => serve_with(flags),
-        Invocation::ImageExport => cuttle_image_export::main_from_stdin(),
+        Invocation::ImageExport => {
+            privacy::keep_memory_private();
+            cuttle_image_export::main_from_stdin()
+        }
         Invocation::Help => {
             print(USAGE);
             ExitCode::SUCCESS
@@ -51,6 +54,7 @@ fn serve_with(flags: Vec<String>) -> ExitCode {
     // This must come before the first thread.
     let _agreed = cuttle_host::limit_arenas(2);
     crate::logging::start(settings.log);
+    privacy::keep_memory_private();
     match serve::run(&settings, &own_program()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

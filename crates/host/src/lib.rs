@@ -52,7 +52,7 @@ pub use mount_options::{MountOptions, OptionRefused};
 pub use mount_table::{DeviceNumber, Mount, MountTable, MountTableMalformed};
 pub use mounts::{BindMount, DeviceMount, Unmounted};
 pub use paths::{AbsolutePath, EntryKind, PathEntry, PathRefused};
-pub use process::{Captured, DetachedProgram, Exit, Finished, Program, StartedProgram};
+pub use process::{Captured, DetachedProgram, Exit, Finished, Program, STDIN_PATH, StartedProgram};
 
 use children::Children;
 

@@ -10,11 +10,14 @@ mod pump;
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
+use std::fs::File;
+use std::io::{Seek as _, Write as _};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::process::{Pid, Signal, kill_process_group};
 use zeroize::Zeroizing;
 
@@ -36,6 +39,9 @@ const SEARCHED: [&str; 6] = [
 ];
 const SEARCH_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
+/// The path under which a program opens its own standard input.
+pub const STDIN_PATH: &str = "/proc/self/fd/0";
+
 /// How long a program may run when nothing else is said.
 const USUAL_LIMIT: Duration = Duration::from_secs(60);
 
@@ -50,8 +56,16 @@ pub struct Program {
     name: OsString,
     arguments: Vec<OsString>,
     environment: Vec<(OsString, OsString)>,
-    stdin: Option<Zeroizing<Vec<u8>>>,
+    stdin: Option<Stdin>,
     limit: Duration,
+}
+
+/// What a program reads from its standard input.
+enum Stdin {
+    /// Through a pipe.
+    Once(Zeroizing<Vec<u8>>),
+    /// From a file in memory.
+    Again(Zeroizing<Vec<u8>>),
 }
 
 impl Program {
@@ -96,7 +110,15 @@ impl Program {
     /// standard input is empty. The bytes are wiped from memory with the program.
     #[must_use]
     pub fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {
-        self.stdin = Some(Zeroizing::new(bytes.into()));
+        self.stdin = Some(Stdin::Once(Zeroizing::new(bytes.into())));
+        self
+    }
+
+    /// As [`Program::stdin`], for a program that wants a file and reads it more than once: it finds
+    /// the bytes at [`STDIN_PATH`]. The file is in memory and has no other name.
+    #[must_use]
+    pub fn stdin_file(mut self, bytes: impl Into<Vec<u8>>) -> Self {
+        self.stdin = Some(Stdin::Again(Zeroizing::new(bytes.into())));
         self
     }
 
@@ -134,10 +156,12 @@ impl Program {
             .env("PATH", SEARCH_PATH)
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .current_dir("/")
-            .stdin(if self.stdin.is_some() {
-                Stdio::piped()
-            } else {
-                Stdio::null()
+            .stdin(match &self.stdin {
+                Some(Stdin::Once(_)) => Stdio::piped(),
+                Some(Stdin::Again(bytes)) => file_in_memory(bytes)
+                    .map_err(|error| Error::io("host.memfd", self.name(), "write", &error))?
+                    .into(),
+                None => Stdio::null(),
             })
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
@@ -257,6 +281,14 @@ pub(crate) fn told(output: &[u8]) -> String {
     lines.join("; ")
 }
 
+/// A file in memory with these bytes, to be read from its start.
+fn file_in_memory(bytes: &[u8]) -> std::io::Result<File> {
+    let mut file = File::from(memfd_create("cuttle-stdin", MemfdFlags::CLOEXEC)?);
+    file.write_all(bytes)?;
+    file.rewind()?;
+    Ok(file)
+}
+
 /// The absolute path of a program.
 fn locate(name: &OsStr) -> Result<PathBuf, Error> {
     use std::os::unix::fs::PermissionsExt as _;
@@ -323,7 +355,10 @@ impl Host {
         let started = Instant::now();
         let mut child = command.spawn().map_err(|error| failed("execve", &error))?;
         let limit = Self::within(program.limit);
-        let input = program.stdin.as_deref().map_or(&[][..], Vec::as_slice);
+        let input = match &program.stdin {
+            Some(Stdin::Once(bytes)) => bytes.as_slice(),
+            Some(Stdin::Again(_)) | None => &[],
+        };
         let pumped = pump::pump(&mut child, input, started + limit);
         let (stdout, stderr, ended) = match pumped {
             Ok(Pumped {

@@ -17,6 +17,7 @@ mod crash_controller;
 mod crash_node;
 mod hang;
 mod life;
+mod privacy;
 mod process;
 mod round_trips;
 mod secrets;

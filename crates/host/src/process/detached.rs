@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use rustix::event::PollFlags;
 use rustix::io::Errno;
 
-use super::{Exit, Program, told};
+use super::{Exit, Program, Stdin, told};
 use crate::children::is_ready_by;
 use crate::syscalls::lead_session;
 use crate::{AbsolutePath, Error, Host};
@@ -174,7 +174,7 @@ fn open_log(path: &AbsolutePath) -> std::io::Result<File> {
 
 /// Writes the payload; a program that does not read it has until the deadline.
 fn feed(child: &mut Child, program: &Program, deadline: Instant) -> std::io::Result<()> {
-    let (Some(mut pipe), Some(payload)) = (child.stdin.take(), program.stdin.as_ref()) else {
+    let (Some(mut pipe), Some(Stdin::Once(payload))) = (child.stdin.take(), &program.stdin) else {
         return Ok(());
     };
     rustix::io::ioctl_fionbio(&pipe, true)?;

@@ -51,6 +51,16 @@ fn the_environment_is_fixed() {
 }
 
 #[test]
+fn a_file_as_standard_input_is_read_again_and_again() {
+    let program = Program::new("cat")
+        .args([super::STDIN_PATH, super::STDIN_PATH, "-"])
+        .stdin_file(*b"x1");
+    let finished = host().run("host.test", &program).unwrap();
+    assert_eq!(finished.stdout.text(), "x1x1x1");
+    assert!(!format!("{program:?}").contains("x1"));
+}
+
+#[test]
 fn programs_are_found_in_the_fixed_path_only() {
     assert!(locate(OsStr::new("sh")).unwrap().is_absolute());
     assert!(host().has_program("/bin/sh") && !host().has_program("no-such-program"));

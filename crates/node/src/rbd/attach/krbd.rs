@@ -6,14 +6,16 @@
 mod affinity;
 mod choice;
 mod features;
-mod key_file;
 mod plan;
 mod sysfs;
 
 use std::fmt::Display;
+use std::path::Path;
 use std::time::Instant;
 
-use cuttle_host::{AbsolutePath, Error as HostError, Finished, Host, MountTable, Program};
+use cuttle_host::{
+    AbsolutePath, Error as HostError, Finished, Host, MountTable, Program, STDIN_PATH,
+};
 use cuttle_model::{ByteSize, ClusterSettings, ImageFeatures};
 use tracing::info;
 
@@ -29,7 +31,6 @@ use crate::settings::NodeSettings;
 use crate::uses::Uses;
 
 use features::KernelFeatures;
-use key_file::KeyFile;
 use plan::{CommandLine, MapPlan};
 use sysfs::Mapping;
 
@@ -160,11 +161,15 @@ impl<'a> KrbdAttach<'a> {
         target: &dyn Display,
         command: &CommandLine,
     ) -> Result<Finished, AttachError> {
-        let program = Program::new(&command.program)
-            .args(&command.arguments)
-            .within(self.settings.patience.map);
         let failed = HostFailure::at(doing, target);
+        let program = self.program(command);
         Ok(self.host.run(call, &program).map_err(failed)?)
+    }
+
+    fn program(&self, command: &CommandLine) -> Program {
+        Program::new(&command.program)
+            .args(&command.arguments)
+            .within(self.settings.patience.map)
     }
 
     /// The map options of the StorageClass, and after them those for reading from near OSDs.
@@ -239,18 +244,19 @@ impl Attach for KrbdAttach<'_> {
     fn attach(&self, order: AttachOrder<'_>) -> Result<Attached, AttachError> {
         let image = &order.stash.image;
         let key = &order.credentials.key;
-        let key_file = KeyFile::holding(key).map_err(HostFailure::at("hand over a key", image))?;
         let command = plan::map(&MapPlan {
             image,
             user: order.credentials.user.as_str(),
             monitors: &order.cluster.monitors.joined(),
-            key_file: &key_file.path(),
+            key_file: Path::new(STDIN_PATH),
             options: &self.options(order.cluster, order.options),
             read_only: order.read_only,
             network_namespace: order.cluster.rbd.net_namespace_file.as_deref(),
         });
-        let finished = self.run("host.rbd_map", "map", image, &command)?;
-        drop(key_file);
+        // `rbd` reads its key file twice (to connect, and for the kernel), which rules a pipe out.
+        let program = self.program(&command).stdin_file(key.expose().trim());
+        let finished = self.host.run("host.rbd_map", &program);
+        let finished = finished.map_err(HostFailure::at("map", image))?;
         if !finished.exit.is_success() {
             return Err(AttachError::MapFailed {
                 image: image.to_string(),

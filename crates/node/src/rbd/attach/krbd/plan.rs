@@ -128,14 +128,14 @@ mod tests {
             image: &image,
             user: "csi-rbd-node",
             monitors: "10.0.0.1:6789,10.0.0.2:6789",
-            key_file: Path::new("/proc/7/fd/9"),
+            key_file: Path::new("/proc/self/fd/0"),
             options: "",
             read_only: false,
             network_namespace: None,
         };
         assert_eq!(
             words(&map(&plan)),
-            "rbd --id csi-rbd-node -m 10.0.0.1:6789,10.0.0.2:6789 --keyfile=/proc/7/fd/9 \
+            "rbd --id csi-rbd-node -m 10.0.0.1:6789,10.0.0.2:6789 --keyfile=/proc/self/fd/0 \
              map replicapool/csi-vol-1 --device-type krbd --options noudev"
         );
     }
@@ -147,14 +147,14 @@ mod tests {
             image: &image,
             user: "node",
             monitors: "mon",
-            key_file: Path::new("/proc/7/fd/9"),
+            key_file: Path::new("/proc/self/fd/0"),
             options: "lock_on_read,queue_depth=1024",
             read_only: true,
             network_namespace: Some(Path::new("/run/netns/storage")),
         };
         assert_eq!(
             words(&map(&plan)),
-            "nsenter --net=/run/netns/storage -- rbd --id node -m mon --keyfile=/proc/7/fd/9 \
+            "nsenter --net=/run/netns/storage -- rbd --id node -m mon --keyfile=/proc/self/fd/0 \
              map replicapool/tenant/csi-vol-1 --device-type krbd --options noudev \
              --options lock_on_read,queue_depth=1024 --read-only"
         );
