@@ -37,7 +37,7 @@ pub enum JournalError {
     },
     /// The directory gives a name a record that says it belongs to another name.
     #[error(
-        "the journal gives volume \"{name}\" the record {uuid}, which belongs to \"{recorded}\""
+        "the journal gives the name \"{name}\" the record {uuid}, which belongs to \"{recorded}\""
     )]
     ForeignRecord {
         /// The requested name.
@@ -48,7 +48,7 @@ pub enum JournalError {
         recorded: CoName,
     },
     /// The record went away, changed hands or was committed by others while the volume was made.
-    #[error("the record {uuid} was changed by others while its volume was made")]
+    #[error("the record {uuid} was changed by others while its image was made")]
     RecordVanished {
         /// The record.
         uuid: ObjectUuid,
@@ -122,11 +122,11 @@ impl Explain for JournalError {
                 "look at it with `rados -p POOL listomapvals {object}` and correct the value"
             ))),
             Self::ForeignRecord { name, .. } => Some(Cow::Owned(format!(
-                "two names share one record, which no driver writes: find out which volume it is, \
-                 then remove the key csi.volume.{name} from the csi.volumes object"
+                "two names share one record, which no driver writes: find out whose it is, then \
+                 remove the key of \"{name}\" from the csi.volumes or csi.snaps object"
             ))),
             Self::RecordVanished { .. } => Some(Cow::Borrowed(
-                "another process made or deleted the volume at the same time; the repeated request \
+                "another process made or deleted the same at the same time; the repeated request \
                  settles it",
             )),
         }

@@ -18,8 +18,8 @@ use cuttle_model::{CoName, ImageId, InstanceId, ObjectUuid, PoolId};
 
 use crate::entry::DirectoryEntry;
 use crate::error::JournalError;
-use crate::layout::{self, DIRECTORY_KEY_PREFIX, key};
-use crate::record::VolumeRecord;
+use crate::layout::{Kind, key};
+use crate::record::Record;
 
 /// How often a reservation starts over when the name comes and goes under its hands.
 const RESERVE_ATTEMPTS: u32 = 8;
@@ -27,11 +27,12 @@ const RESERVE_ATTEMPTS: u32 = 8;
 /// How many entries one page of a search holds.
 const SEARCH_PAGE: u64 = 1000;
 
-/// The volumes' journal in one pool and RADOS namespace, of one instance.
+/// The journal of volumes or snapshots in one pool and RADOS namespace, of one instance.
 ///
 /// Cheap to clone. All methods block for at most the connection's time-outs.
 #[derive(Debug, Clone)]
 pub struct Journal {
+    kind: Kind,
     directory: Io,
     records: Io,
     /// The pool of records and images, when it is not the directory's.
@@ -60,24 +61,32 @@ pub struct DirectoryPage {
 impl Journal {
     /// The journal whose directory, records and images are all in the pool of `io`.
     #[must_use]
-    pub fn new(io: Io, instance: &InstanceId) -> Self {
+    pub fn new(kind: Kind, io: Io, instance: &InstanceId) -> Self {
         Self {
+            kind,
             directory: io.clone(),
             records: io,
             image_pool: None,
-            directory_object: layout::directory_object(instance),
+            directory_object: kind.directory_object(instance),
         }
     }
 
     /// The journal whose directory is in one pool while records and images are in `image_pool`,
     /// the pool of `records`.
     #[must_use]
-    pub fn split(directory: Io, records: Io, image_pool: PoolId, instance: &InstanceId) -> Self {
+    pub fn split(
+        kind: Kind,
+        directory: Io,
+        records: Io,
+        image_pool: PoolId,
+        instance: &InstanceId,
+    ) -> Self {
         Self {
+            kind,
             directory,
             records,
             image_pool: Some(image_pool),
-            directory_object: layout::directory_object(instance),
+            directory_object: kind.directory_object(instance),
         }
     }
 
@@ -89,7 +98,7 @@ impl Journal {
     /// # Errors
     /// [`JournalError::Ceph`]; after ETIMEDOUT the write may still happen.
     pub fn reserve(&self, name: &CoName, uuid: &ObjectUuid) -> Result<Reserved, JournalError> {
-        let key = layout::directory_key(name);
+        let key = self.kind.directory_key(name);
         for _attempt in 0..RESERVE_ATTEMPTS {
             let write = WriteOp::new()
                 .create()
@@ -116,7 +125,7 @@ impl Journal {
     /// # Errors
     /// [`JournalError::Ceph`], [`JournalError::BrokenEntry`].
     pub fn find(&self, name: &CoName) -> Result<Option<DirectoryEntry>, JournalError> {
-        let key = layout::directory_key(name);
+        let key = self.kind.directory_key(name);
         let Some(value) = self.directory_value(&key)? else {
             return Ok(None);
         };
@@ -133,11 +142,11 @@ impl Journal {
     ///
     /// # Errors
     /// [`JournalError::Ceph`], [`JournalError::BrokenRecord`].
-    pub fn load(&self, uuid: &ObjectUuid) -> Result<Option<VolumeRecord>, JournalError> {
-        let object = layout::record_object(uuid);
-        match self.records.omap_get(&object, &VolumeRecord::KEYS) {
+    pub fn load(&self, uuid: &ObjectUuid) -> Result<Option<Record>, JournalError> {
+        let object = self.kind.record_object(uuid);
+        match self.records.omap_get(&object, &Record::keys(self.kind)) {
             Ok(None) => Ok(None),
-            Ok(Some(omap)) => Self::read_record(uuid, &omap).map(Some),
+            Ok(Some(omap)) => Self::read_record(self.kind, uuid, &omap).map(Some),
             Err(error) => Err(JournalError::ceph(format!("read the record {uuid}"), error)),
         }
     }
@@ -147,11 +156,12 @@ impl Journal {
     /// # Errors
     /// [`JournalError::BrokenRecord`].
     pub fn read_record(
+        kind: Kind,
         uuid: &ObjectUuid,
         omap: &BTreeMap<String, Vec<u8>>,
-    ) -> Result<VolumeRecord, JournalError> {
-        VolumeRecord::decode(uuid, omap).map_err(|source| JournalError::BrokenRecord {
-            object: layout::record_object(uuid),
+    ) -> Result<Record, JournalError> {
+        Record::decode(kind, uuid, omap).map_err(|source| JournalError::BrokenRecord {
+            object: kind.record_object(uuid),
             source,
         })
     }
@@ -160,14 +170,10 @@ impl Journal {
     ///
     /// # Errors
     /// [`JournalError::Ceph`]; after ETIMEDOUT the write may still happen.
-    pub fn write_record(
-        &self,
-        uuid: &ObjectUuid,
-        record: &VolumeRecord,
-    ) -> Result<bool, JournalError> {
+    pub fn write_record(&self, uuid: &ObjectUuid, record: &Record) -> Result<bool, JournalError> {
         match self
             .records
-            .write(&layout::record_object(uuid), Self::record_write(record))
+            .write(&self.kind.record_object(uuid), Self::record_write(record))
         {
             Ok(()) => Ok(true),
             Err(error) if error.is_present() => Ok(false),
@@ -180,7 +186,7 @@ impl Journal {
 
     /// The write of [`Journal::write_record`], for callers that send it along with others.
     #[must_use]
-    pub fn record_write(record: &VolumeRecord) -> WriteOp {
+    pub fn record_write(record: &Record) -> WriteOp {
         WriteOp::new().create_exclusive().set_omap(&record.encode())
     }
 
@@ -191,14 +197,14 @@ impl Journal {
     pub fn complete_record(
         &self,
         uuid: &ObjectUuid,
-        record: &VolumeRecord,
+        record: &Record,
     ) -> Result<bool, JournalError> {
         let write = WriteOp::new()
             .assert_exists()
-            .compare_omap(key::CO_NAME, None)
+            .compare_omap(self.kind.name_key(), None)
             .compare_omap(key::MAKER, None)
             .set_omap(&record.encode());
-        match self.records.write(&layout::record_object(uuid), &write) {
+        match self.records.write(&self.kind.record_object(uuid), &write) {
             Ok(()) => Ok(true),
             Err(error) if error.is_guard_failed() => Ok(false),
             Err(error) if error.is_absent() => {
@@ -223,7 +229,7 @@ impl Journal {
         image: &ImageId,
         maker: &str,
     ) -> Result<(), JournalError> {
-        let (object, write) = Self::commit_write(name, uuid, image, maker);
+        let (object, write) = self.commit_write(name, uuid, image, maker);
         let outcome = self.records.write(&object, &write);
         outcome.map_err(|error| Self::commit_error(uuid, error))
     }
@@ -231,6 +237,7 @@ impl Journal {
     /// Object and write of [`Journal::commit`], for callers that send it along with others.
     #[must_use]
     pub fn commit_write(
+        &self,
         name: &CoName,
         uuid: &ObjectUuid,
         image: &ImageId,
@@ -238,12 +245,12 @@ impl Journal {
     ) -> (String, WriteOp) {
         let write = WriteOp::new()
             .assert_exists()
-            .compare_omap(key::CO_NAME, Some(name.as_str().as_bytes()))
+            .compare_omap(self.kind.name_key(), Some(name.as_str().as_bytes()))
             .compare_omap(key::IMAGE_ID, None)
             .compare_omap(key::MAKER, Some(maker.as_bytes()))
             .set_omap(&[(key::IMAGE_ID, image.as_str())])
-            .remove_omap_keys(&[key::MAKER]);
-        (layout::record_object(uuid), write)
+            .remove_omap_keys(&[key::MAKER, key::CLONE_OF]);
+        (self.kind.record_object(uuid), write)
     }
 
     /// The error of a failed [`Journal::commit_write`].
@@ -272,7 +279,7 @@ impl Journal {
             .compare_omap(key::IMAGE_ID, None)
             .compare_omap(key::MAKER, from.map(str::as_bytes))
             .set_omap(&[(key::MAKER, to)]);
-        match self.records.write(&layout::record_object(uuid), &write) {
+        match self.records.write(&self.kind.record_object(uuid), &write) {
             Ok(()) => Ok(true),
             Err(error) if error.is_guard_failed() || error.is_absent() => Ok(false),
             Err(error) => Err(JournalError::ceph(
@@ -299,7 +306,7 @@ impl Journal {
         name: &'j CoName,
         uuid: &'j ObjectUuid,
     ) -> Result<ForgettingName<'j>, JournalError> {
-        let key = layout::directory_key(name);
+        let key = self.kind.directory_key(name);
         let write = forget(&key, &self.entry(uuid).encode());
         match self.directory.start_write(&self.directory_object, &write) {
             Ok(write) => Ok(ForgettingName {
@@ -315,7 +322,7 @@ impl Journal {
     /// Goes on when the name did not have the value this journal writes: it is free, belongs to
     /// another volume, or has the other form of this one's.
     fn forget_other_form(&self, name: &CoName, uuid: &ObjectUuid) -> Result<(), JournalError> {
-        let key = layout::directory_key(name);
+        let key = self.kind.directory_key(name);
         let Some(value) = self.directory_value(&key)? else {
             return Ok(());
         };
@@ -336,7 +343,7 @@ impl Journal {
     /// # Errors
     /// [`JournalError::Ceph`].
     pub fn forget_record(&self, uuid: &ObjectUuid) -> Result<(), JournalError> {
-        match self.records.remove(&layout::record_object(uuid)) {
+        match self.records.remove(&self.kind.record_object(uuid)) {
             Ok(_was_there) => Ok(()),
             Err(error) => Err(JournalError::ceph(
                 format!("remove the record {uuid}"),
@@ -352,7 +359,7 @@ impl Journal {
     /// [`JournalError::Ceph`].
     pub fn forget_unfinished(&self, uuid: &ObjectUuid, maker: &str) -> Result<bool, JournalError> {
         let write = Self::unfinished_by(maker).remove();
-        match self.records.write(&layout::record_object(uuid), &write) {
+        match self.records.write(&self.kind.record_object(uuid), &write) {
             Ok(()) => Ok(true),
             Err(error) if error.is_absent() => Ok(true),
             Err(error) if error.is_guard_failed() => Ok(false),
@@ -370,7 +377,7 @@ impl Journal {
     /// [`JournalError::Ceph`].
     pub fn disclaim(&self, uuid: &ObjectUuid, maker: &str) -> Result<(), JournalError> {
         let write = Self::unfinished_by(maker).remove_omap_keys(&[key::MAKER]);
-        match self.records.write(&layout::record_object(uuid), &write) {
+        match self.records.write(&self.kind.record_object(uuid), &write) {
             Ok(()) => Ok(()),
             Err(error) if error.is_absent() || error.is_guard_failed() => Ok(()),
             Err(error) => Err(JournalError::ceph(
@@ -421,7 +428,7 @@ impl Journal {
             .omap_page(
                 &self.directory_object,
                 after.unwrap_or(""),
-                DIRECTORY_KEY_PREFIX,
+                self.kind.directory_prefix(),
                 most,
             )
             .map_err(|error| JournalError::ceph("list the journal", error))?
@@ -432,7 +439,7 @@ impl Journal {
             None
         };
         let read = |(key, value): (String, Vec<u8>)| {
-            let name = CoName::from_record(key.strip_prefix(DIRECTORY_KEY_PREFIX)?).ok()?;
+            let name = CoName::from_record(key.strip_prefix(self.kind.directory_prefix())?).ok()?;
             Some((name, DirectoryEntry::decode(&value)?))
         };
         Ok(DirectoryPage {

@@ -1,4 +1,4 @@
-//! The volume journal in RADOS, byte-compatible with ceph-csi.
+//! The journal of volumes and snapshots in RADOS, byte-compatible with ceph-csi.
 //!
 //! Two kinds of objects, all of their contents in omap:
 //!
@@ -6,6 +6,8 @@
 //!  csi.volumes.<instance>   csi.volume.<name given by the orchestrator> = <uuid>      the directory
 //!  csi.volume.<uuid>        csi.volname, csi.imagename, csi.imageid, …                a record
 //! ```
+//!
+//! Snapshots have the same under other names: `csi.snaps.<instance>` and `csi.snap.<uuid>`.
 //!
 //! The directory makes the orchestrator's names unique; a volume's handle leads to its record. The
 //! order in which the two are written, and what is repaired when a process dies in between, is the
@@ -23,5 +25,6 @@ mod record;
 pub use entry::DirectoryEntry;
 pub use error::JournalError;
 pub use journal::{DirectoryPage, ForgettingName, Journal, Reserved};
-pub use locate::{LocateError, Located, follow, locate};
-pub use record::{RecordError, VolumeRecord};
+pub use layout::Kind;
+pub use locate::{LocateError, Located, follow, locate, locate_snapshot};
+pub use record::{Record, RecordError};

@@ -1,4 +1,4 @@
-//! From a volume's handle to its record and image.
+//! From the handle of a volume or snapshot to its record and image.
 
 use std::borrow::Cow;
 
@@ -10,8 +10,8 @@ use cuttle_model::{
 
 use crate::error::{JournalError, class_of};
 use crate::journal::Journal;
-use crate::layout;
-use crate::record::VolumeRecord;
+use crate::layout::Kind;
+use crate::record::Record;
 
 /// Bytes enough for any `rbd_id.` object: a length and an id.
 const ID_OBJECT_BYTES: usize = 4096;
@@ -19,12 +19,14 @@ const ID_OBJECT_BYTES: usize = 4096;
 /// Where a handle leads.
 #[derive(Debug, Clone)]
 pub struct Located {
+    /// Whether it is a volume's or a snapshot's.
+    pub kind: Kind,
     /// The pool and namespace of record and image.
     pub io: Io,
     /// The UUID of the handle.
     pub uuid: ObjectUuid,
     /// The record; `None` is the cluster's own answer that there is none.
-    pub record: Option<VolumeRecord>,
+    pub record: Option<Record>,
     /// The image's name; the default one when there is no record.
     pub image: ImageName,
     /// The id of the image that has this name now; `None` is the cluster's own answer that no
@@ -104,7 +106,7 @@ impl Explain for LocateError {
 }
 
 impl Located {
-    /// The journal that holds the volume's name.
+    /// The journal that holds the name.
     ///
     /// # Errors
     /// When the directory is in another pool which cannot be opened.
@@ -118,18 +120,19 @@ impl Located {
             Some(pool) if pool != self.io.pool_id() => {
                 let directory = open(self.io.cluster(), settings, pool)?;
                 Ok(Journal::split(
+                    self.kind,
                     directory,
                     self.io.clone(),
                     self.io.pool_id(),
                     instance,
                 ))
             }
-            Some(_) | None => Ok(Journal::new(self.io.clone(), instance)),
+            Some(_) | None => Ok(Journal::new(self.kind, self.io.clone(), instance)),
         }
     }
 }
 
-/// Follows a handle. Changes nothing.
+/// Follows a volume's handle. Changes nothing.
 ///
 /// The record and the id of the image with the default name are read at once, so that the usual
 /// volume costs one round trip; an image of another name costs one more.
@@ -144,8 +147,34 @@ pub fn locate(
     settings: &ClusterSettings,
     handle: &ComposedHandle,
 ) -> Result<Located, LocateError> {
+    locate_as(Kind::Volume, cluster, settings, handle)
+}
+
+/// Follows a snapshot's handle; otherwise as [`locate`].
+///
+/// # Errors
+/// As [`locate`].
+pub fn locate_snapshot(
+    cluster: &Cluster,
+    settings: &ClusterSettings,
+    handle: &ComposedHandle,
+) -> Result<Located, LocateError> {
+    locate_as(Kind::Snapshot, cluster, settings, handle)
+}
+
+fn locate_as(
+    kind: Kind,
+    cluster: &Cluster,
+    settings: &ClusterSettings,
+    handle: &ComposedHandle,
+) -> Result<Located, LocateError> {
     let io = open(cluster, settings, PoolId::new(handle.location))?;
-    follow(io, &handle.uuid, &layout::default_image_name(&handle.uuid))
+    follow(
+        kind,
+        io,
+        &handle.uuid,
+        &kind.default_image_name(&handle.uuid),
+    )
 }
 
 /// Follows a UUID in a pool and namespace, expecting the image to be called `guess`; otherwise as
@@ -153,18 +182,23 @@ pub fn locate(
 ///
 /// # Errors
 /// As [`locate`].
-pub fn follow(io: Io, uuid: &ObjectUuid, guess: &ImageName) -> Result<Located, LocateError> {
+pub fn follow(
+    kind: Kind,
+    io: Io,
+    uuid: &ObjectUuid,
+    guess: &ImageName,
+) -> Result<Located, LocateError> {
     let id_object = id_object(guess);
     let reads = [
         (
             &io,
-            ReadOp::omap_get(&layout::record_object(uuid), &VolumeRecord::KEYS),
+            ReadOp::omap_get(&kind.record_object(uuid), &Record::keys(kind)),
         ),
         (&io, ReadOp::data(&id_object, ID_OBJECT_BYTES)),
     ];
     let mut replies = read_many(&reads).into_iter();
     let record = match replies.next() {
-        Some(Ok(Some(reply))) => Some(Journal::read_record(uuid, &reply.omap)?),
+        Some(Ok(Some(reply))) => Some(Journal::read_record(kind, uuid, &reply.omap)?),
         Some(Ok(None)) | None => None,
         Some(Err(error)) => {
             return Err(JournalError::ceph(format!("read the record {uuid}"), error).into());
@@ -189,6 +223,7 @@ pub fn follow(io: Io, uuid: &ObjectUuid, guess: &ImageName) -> Result<Located, L
             .map_err(|source| looking_up(&image, source))?
     };
     Ok(Located {
+        kind,
         io,
         uuid: uuid.clone(),
         record,

@@ -277,6 +277,12 @@ impl RadosNamespace {
 }
 
 impl ImagePrefix {
+    /// The prefix of snapshots' images where a class gives none.
+    #[must_use]
+    pub fn of_snapshots() -> Self {
+        Self("csi-snap-".to_owned())
+    }
+
     /// The name of the image with this UUID.
     #[must_use]
     pub fn image_name(&self, uuid: &ObjectUuid) -> ImageName {
@@ -285,6 +291,7 @@ impl ImagePrefix {
 }
 
 impl Default for ImagePrefix {
+    /// The prefix of volumes' images where a class gives none.
     fn default() -> Self {
         Self("csi-vol-".to_owned())
     }

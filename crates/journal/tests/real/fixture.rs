@@ -17,7 +17,7 @@ pub(crate) struct Fixture {
     pub(crate) journal: Omaps,
 }
 
-/// Every recorded layout, by name.
+/// Every recorded layout of a volume, by name.
 pub(crate) const ALL: [(&str, &str); 6] = [
     ("plain", include_str!("../fixtures/plain.tsv")),
     (
@@ -36,15 +36,24 @@ pub(crate) const ALL: [(&str, &str); 6] = [
     ("encrypted", include_str!("../fixtures/encrypted.tsv")),
 ];
 
+/// The recorded layout of a snapshot.
+pub(crate) fn snapshot() -> Fixture {
+    parse(include_str!("../fixtures/snapshot.tsv"))
+}
+
 pub(crate) fn fixture(name: &str) -> Fixture {
     let (_, text) = ALL.iter().find(|(known, _)| *known == name).unwrap();
+    parse(text)
+}
+
+fn parse(text: &str) -> Fixture {
     let mut fixture = Fixture {
         image: Omaps::new(),
         journal: Omaps::new(),
     };
     for line in text.lines().filter(|line| !line.starts_with('#')) {
         let [pool, object, key, value] = line.split('\t').collect::<Vec<_>>()[..] else {
-            unreachable!("{name}: {line}");
+            unreachable!("{line}");
         };
         let omaps = if pool == "journal" {
             &mut fixture.journal
@@ -63,7 +72,9 @@ impl Fixture {
         let directories = self.journal.iter().chain(&self.image);
         let (object, omap) = directories
             .into_iter()
-            .find(|(object, _)| object.starts_with("csi.volumes."))
+            .find(|(object, _)| {
+                object.starts_with("csi.volumes.") || object.starts_with("csi.snaps.")
+            })
             .unwrap();
         let (key, value) = omap.first_key_value().unwrap();
         (object, key, value)
@@ -72,7 +83,9 @@ impl Fixture {
     /// The record's object and its omap.
     pub(crate) fn record(&self) -> (&str, &BTreeMap<String, Vec<u8>>) {
         let mut objects = self.image.iter();
-        let record = objects.find(|(object, _)| object.starts_with("csi.volume."));
+        let record = objects.find(|(object, _)| {
+            object.starts_with("csi.volume.") || object.starts_with("csi.snap.")
+        });
         record
             .map(|(object, omap)| (object.as_str(), omap))
             .unwrap()

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use cuttle_journal::{DirectoryEntry, Journal, Reserved, VolumeRecord, layout, locate};
+use cuttle_journal::{DirectoryEntry, Journal, Kind, Record, Reserved, locate};
 use cuttle_model::{
     CoName, ComposedHandle, ImageId, ImageName, InstanceId, ObjectUuid, PoolId, PoolName,
 };
@@ -10,11 +10,11 @@ use cuttle_model::{
 use crate::fixture::{ALL, Fixture, Omaps, fixture};
 use crate::setup::{name, setup};
 
-fn decoded(fixture: &Fixture) -> (CoName, DirectoryEntry, VolumeRecord) {
+fn decoded(fixture: &Fixture) -> (CoName, DirectoryEntry, Record) {
     let (_, key, value) = fixture.entry();
     let co_name = CoName::new(key.strip_prefix("csi.volume.").unwrap()).unwrap();
     let entry = DirectoryEntry::decode(value).unwrap();
-    let record = VolumeRecord::decode(&entry.uuid, fixture.record().1).unwrap();
+    let record = Record::decode(Kind::Volume, &entry.uuid, fixture.record().1).unwrap();
     (co_name, entry, record)
 }
 
@@ -25,11 +25,15 @@ fn every_recorded_layout_is_understood() {
         let (co_name, entry, record) = decoded(&fixture);
         assert_eq!(record.co_name.as_ref(), Some(&co_name), "{name}");
         assert_eq!(
-            layout::record_object(&entry.uuid),
+            Kind::Volume.record_object(&entry.uuid),
             fixture.record().0,
             "{name}"
         );
-        assert_eq!(layout::directory_key(&co_name), fixture.entry().1, "{name}");
+        assert_eq!(
+            Kind::Volume.directory_key(&co_name),
+            fixture.entry().1,
+            "{name}"
+        );
         assert!(
             record.image_name.as_str().ends_with(entry.uuid.as_str()),
             "{name}"
@@ -91,10 +95,10 @@ fn damaged_records_are_told_by_their_key() {
         ("csi.journalpool", b"7"),
     ] {
         let omap = BTreeMap::from([(key.to_owned(), value.to_vec())]);
-        let error = VolumeRecord::decode(&uuid, &omap).unwrap_err();
+        let error = Record::decode(Kind::Volume, &uuid, &omap).unwrap_err();
         assert_eq!(error.key, key, "{error}");
     }
-    let empty = VolumeRecord::decode(&uuid, &BTreeMap::new()).unwrap();
+    let empty = Record::decode(Kind::Volume, &uuid, &BTreeMap::new()).unwrap();
     assert_eq!((empty.co_name, empty.image_id), (None, None));
 }
 
@@ -110,7 +114,11 @@ fn a_creation_leaves_the_recorded_bytes() {
         let setup = setup();
         let expected = fixture(layout_name);
         let (co_name, entry, mut record) = decoded(&expected);
-        let journal = Journal::new(setup.io.clone(), &InstanceId::new(instance).unwrap());
+        let journal = Journal::new(
+            Kind::Volume,
+            setup.io.clone(),
+            &InstanceId::new(instance).unwrap(),
+        );
         assert_eq!(
             journal.reserve(&co_name, &entry.uuid).unwrap(),
             Reserved::New
@@ -153,7 +161,7 @@ fn what_ceph_csi_wrote_is_found_and_forgotten() {
         setup.write(&setup.io, &recorded.image);
         let instance = recorded.entry().0.strip_prefix("csi.volumes.").unwrap();
         let instance = InstanceId::new(instance).unwrap();
-        let journal = Journal::new(setup.io.clone(), &instance);
+        let journal = Journal::new(Kind::Volume, setup.io.clone(), &instance);
         assert_eq!(journal.find(&co_name).unwrap().as_ref(), Some(&entry));
         assert_eq!(
             journal.search(&entry.uuid).unwrap().as_ref(),
@@ -187,6 +195,7 @@ fn a_directory_in_another_pool_is_read_and_written() {
     let directory = setup.cluster.io(&place, setup.io.namespace()).unwrap();
     let (image_pool, journal_pool) = (setup.io.pool_id(), directory.pool_id());
     let journal = Journal::split(
+        Kind::Volume,
         directory.clone(),
         setup.io.clone(),
         image_pool,
@@ -194,7 +203,8 @@ fn a_directory_in_another_pool_is_read_and_written() {
     );
     let (co_name, uuid) = (name("pvc-1"), ObjectUuid::random());
     assert_eq!(journal.reserve(&co_name, &uuid).unwrap(), Reserved::New);
-    let mut record = VolumeRecord::new(
+    let mut record = Record::new(
+        Kind::Volume,
         co_name.clone(),
         ImageName::new(format!("csi-vol-{uuid}")).unwrap(),
         None,

@@ -6,3 +6,4 @@ mod fixture;
 mod layouts;
 mod reservations;
 mod setup;
+mod snapshots;

@@ -3,16 +3,16 @@
 use std::sync::Barrier;
 use std::thread;
 
-use cuttle_journal::{DirectoryEntry, JournalError, LocateError, Reserved, VolumeRecord, locate};
+use cuttle_journal::{DirectoryEntry, JournalError, Kind, LocateError, Record, Reserved, locate};
 use cuttle_model::{
     Class, ComposedHandle, Explain, ImageId, InstanceId, ObjectUuid, PoolId, RadosNamespace,
 };
 
 use crate::setup::{name, setup, uuid};
 
-fn record(co_name: &str, maker: &str) -> VolumeRecord {
+fn record(co_name: &str, maker: &str) -> Record {
     let image = cuttle_model::ImageName::new(format!("image-of-{co_name}")).unwrap();
-    VolumeRecord::new(name(co_name), image, None, maker.to_owned())
+    Record::new(Kind::Volume, name(co_name), image, None, maker.to_owned())
 }
 
 #[test]
@@ -89,7 +89,7 @@ fn an_empty_record_is_filled_once() {
         matches!(missing, JournalError::RecordVanished { .. }),
         "{missing}"
     );
-    let object = cuttle_journal::layout::record_object(&uuid);
+    let object = Kind::Volume.record_object(&uuid);
     setup
         .io
         .write(&object, ceph::WriteOp::new().create_exclusive())
@@ -131,7 +131,7 @@ fn a_name_is_freed_for_its_own_uuid_alone() {
         uuid: new.clone(),
         image_pool: Some(setup.io.pool_id()),
     };
-    let key = cuttle_journal::layout::directory_key(&co_name);
+    let key = Kind::Volume.directory_key(&co_name);
     let write = ceph::WriteOp::new().set_omap(&[(key, entry.encode())]);
     setup.io.write("csi.volumes.default", write).unwrap();
     journal.forget_name(&co_name, &new).unwrap();
@@ -143,7 +143,7 @@ fn a_name_is_freed_for_its_own_uuid_alone() {
 fn instances_do_not_see_each_other() {
     let setup = setup();
     let east = InstanceId::new("east").unwrap();
-    let other = cuttle_journal::Journal::new(setup.io.clone(), &east);
+    let other = cuttle_journal::Journal::new(Kind::Volume, setup.io.clone(), &east);
     let (co_name, first, second) = (name("pvc-1"), ObjectUuid::random(), ObjectUuid::random());
     assert_eq!(
         setup.journal.reserve(&co_name, &first).unwrap(),

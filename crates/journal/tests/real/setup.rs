@@ -2,7 +2,7 @@
 
 use ceph::{Cluster, Clusters, ConnectOptions, Io};
 use cuttle_door::{Doors, FaultPlan};
-use cuttle_journal::Journal;
+use cuttle_journal::{Journal, Kind};
 use cuttle_model::{
     ClusterId, ClusterSettings, CoName, Credentials, InstanceId, Monitors, ObjectUuid, PoolName,
     RadosNamespace, Secret, UserId,
@@ -34,7 +34,7 @@ pub(crate) fn setup() -> Setup {
     let cluster = clusters.connect(&settings.monitors, &credentials).unwrap();
     let pool = PoolName::new("rbd").unwrap();
     let io = cluster.io(&pool, &settings.rbd.namespace).unwrap();
-    let journal = Journal::new(io.clone(), &InstanceId::default());
+    let journal = Journal::new(Kind::Volume, io.clone(), &InstanceId::default());
     Setup {
         witness,
         settings,

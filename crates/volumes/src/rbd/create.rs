@@ -30,7 +30,7 @@ mod undo;
 use std::collections::BTreeMap;
 
 use ceph::{Cluster, Io};
-use cuttle_journal::{Journal, Reserved};
+use cuttle_journal::{Journal, Kind, Reserved};
 use cuttle_model::parameters::Parsed;
 use cuttle_model::{
     ByteSize, CapacityRange, ClusterSettings, ClusterTable, CoName, ComposedHandle, Credentials,
@@ -138,7 +138,7 @@ impl RbdController {
             request,
             settings: &settings,
             cluster: &cluster,
-            journal: Journal::new(io.clone(), &self.settings.instance),
+            journal: Journal::new(Kind::Volume, io.clone(), &self.settings.instance),
             io,
             size,
             maker: ObjectUuid::random().to_string(),

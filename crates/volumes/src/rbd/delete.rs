@@ -11,7 +11,7 @@
 use std::borrow::Cow;
 
 use ceph::{Cluster, Io};
-use cuttle_journal::{Journal, JournalError, LocateError, Located, locate};
+use cuttle_journal::{Journal, JournalError, Kind, LocateError, Located, locate};
 use cuttle_model::{
     Class, ClusterSettings, ClusterTable, CoName, Code, ComposedHandle, Credentials, Explain,
     ImageId, ImageName, Left, MigratedHandle, ObjectUuid, RadosNamespace, VolumeHandle,
@@ -216,7 +216,7 @@ impl RbdController {
             Ok(journal) => journal,
             // The directory went with its pool; the record is still here.
             Err(LocateError::PoolGone { .. }) => {
-                Journal::new(found.io.clone(), &self.settings.instance)
+                Journal::new(Kind::Volume, found.io.clone(), &self.settings.instance)
             }
             Err(error) => return Err(locating(&request.credentials, settings, error)),
         };

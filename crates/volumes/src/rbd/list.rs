@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use ceph::{Io, ReadOp, read_many};
-use cuttle_journal::{Journal, JournalError, VolumeRecord, layout};
+use cuttle_journal::{Journal, JournalError, Kind, Record};
 use cuttle_model::{
     ByteSize, Class, ClusterId, ClusterTable, CoName, Code, ComposedHandle, Credentials, Explain,
     PoolName,
@@ -154,7 +154,7 @@ impl RbdController {
             &source.credentials,
         )?;
         let io = open_pool(&settings, &cluster, pool)?;
-        let journal = Journal::new(io.clone(), &self.settings.instance);
+        let journal = Journal::new(Kind::Volume, io.clone(), &self.settings.instance);
         let page = journal.page(position.after.as_deref(), most)?;
         let volumes = finished(source, &io, page.entries)?;
         let next = match page.next {
@@ -193,8 +193,8 @@ fn finished(
     let reads: Vec<(&Io, ReadOp)> = here
         .iter()
         .map(|(_, entry)| {
-            let object = layout::record_object(&entry.uuid);
-            (io, ReadOp::omap_get(&object, &VolumeRecord::KEYS))
+            let object = Kind::Volume.record_object(&entry.uuid);
+            (io, ReadOp::omap_get(&object, &Record::keys(Kind::Volume)))
         })
         .collect();
     let mut committed = Vec::new();
@@ -203,7 +203,7 @@ fn finished(
             continue;
         };
         // One damaged record must not hide all other volumes.
-        let Ok(record) = Journal::read_record(&entry.uuid, &reply.omap) else {
+        let Ok(record) = Journal::read_record(Kind::Volume, &entry.uuid, &reply.omap) else {
             continue;
         };
         if let Some(id) = record.image_id

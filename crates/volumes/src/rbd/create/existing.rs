@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use cuttle_journal::{DirectoryEntry, JournalError, Located, VolumeRecord, follow};
+use cuttle_journal::{DirectoryEntry, JournalError, Kind, Located, Record, follow};
 use cuttle_model::{ImageFeatures, ImageId, ImageName, ObjectUuid, PoolId, chain};
 use tracing::{debug, warn};
 
@@ -51,7 +51,7 @@ impl Creation<'_> {
             return self.in_other_pool(entry, pool);
         }
         let uuid = &entry.uuid;
-        let found = follow(self.io.clone(), uuid, &self.image_name(uuid))?;
+        let found = follow(Kind::Volume, self.io.clone(), uuid, &self.image_name(uuid))?;
         let Some(record) = &found.record else {
             return self.without_record(uuid);
         };
@@ -123,7 +123,7 @@ impl Creation<'_> {
     fn committed(
         &self,
         found: &Located,
-        record: &VolumeRecord,
+        record: &Record,
         committed: &ImageId,
     ) -> Result<Attempt, CreateError> {
         let (uuid, image, name) = (&found.uuid, &record.image_name, &self.request.name);
@@ -182,11 +182,7 @@ impl Creation<'_> {
 
     /// A volume that another creation is making, or was when it died: waits for its commit, and
     /// takes over when its maker has been the same for too long.
-    fn uncommitted(
-        &self,
-        uuid: &ObjectUuid,
-        record: &VolumeRecord,
-    ) -> Result<Attempt, CreateError> {
+    fn uncommitted(&self, uuid: &ObjectUuid, record: &Record) -> Result<Attempt, CreateError> {
         let maker = record.maker.as_deref();
         let begun = Instant::now();
         while begun.elapsed() < self.controller.settings.take_over_after {

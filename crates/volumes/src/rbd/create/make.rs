@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use ceph::{ImageOptions, ImagePlan, WriteOp, header_object, write_many};
-use cuttle_journal::{Journal, VolumeRecord, layout};
+use cuttle_journal::{Journal, Kind, Record};
 use cuttle_model::{
     ByteSize, ComposedHandle, ImageFeatures, ImageId, ImageName, ObjectSize, ObjectUuid, Striping,
 };
@@ -86,7 +86,7 @@ impl Creation<'_> {
         plan: &ImagePlan,
     ) -> Result<Attempt, CreateError> {
         let begun = Instant::now();
-        let record = layout::record_object(uuid);
+        let record = Kind::Volume.record_object(uuid);
         let write = Journal::record_write(&self.record(image));
         let mut writes = vec![(record.as_str(), &write)];
         writes.extend(
@@ -156,7 +156,7 @@ impl Creation<'_> {
     /// Any other image: librbd makes it, once the record is there. So no image of ours is ever
     /// whole without a record.
     fn make_other(&self, uuid: &ObjectUuid, image: &ImageName) -> Result<Attempt, CreateError> {
-        let object = layout::record_object(uuid);
+        let object = Kind::Volume.record_object(uuid);
         let write = Journal::record_write(&self.record(image));
         match self.io.write(&object, &write) {
             Ok(()) => {}
@@ -295,8 +295,9 @@ impl Creation<'_> {
     }
 
     /// The record of a volume with this image.
-    pub(super) fn record(&self, image: &ImageName) -> VolumeRecord {
-        VolumeRecord::new(
+    pub(super) fn record(&self, image: &ImageName) -> Record {
+        Record::new(
+            Kind::Volume,
             self.request.name.clone(),
             image.clone(),
             self.request.parsed.metadata.pvc_namespace.clone(),
@@ -305,7 +306,8 @@ impl Creation<'_> {
     }
 
     fn commit_write(&self, uuid: &ObjectUuid, id: &ImageId, maker: &str) -> (String, WriteOp) {
-        Journal::commit_write(&self.request.name, uuid, id, maker)
+        self.journal
+            .commit_write(&self.request.name, uuid, id, maker)
     }
 
     fn commit_failed(&self, uuid: &ObjectUuid, error: ceph::Error) -> CreateError {
