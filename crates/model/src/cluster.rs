@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::error::{Class, Code, Explain};
-use crate::names::{ClusterId, PoolName, RadosNamespace, shorten};
+use crate::names::{ClusterId, FsName, PoolName, RadosNamespace, SubvolumeGroup, shorten};
 
 /// The addresses of a cluster's monitors; at least one.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -131,7 +131,9 @@ pub struct ListingSettings {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CephFsSettings {
     /// The group of subvolumes.
-    pub subvolume_group: String,
+    pub subvolume_group: SubvolumeGroup,
+    /// Whether the group is made when it is missing.
+    pub create_subvolume_group: bool,
     /// The RADOS namespace of the journal.
     pub namespace: RadosNamespace,
     /// The network namespace in which file systems are mounted.
@@ -140,6 +142,17 @@ pub struct CephFsSettings {
     pub kernel_mount_options: String,
     /// Options for ceph-fuse.
     pub fuse_mount_options: String,
+    /// With which credentials, and where, volumes may be listed; without it they cannot.
+    pub listing: Option<CephFsListing>,
+}
+
+/// What ListVolumes, GetCapacity and ControllerGetVolume need, since CSI passes them no secrets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CephFsListing {
+    /// A directory with the files `userID` and `userKey`, as a mounted Secret has them.
+    pub credentials_directory: PathBuf,
+    /// The file systems whose journals are listed.
+    pub file_systems: Vec<FsName>,
 }
 
 impl CephFsSettings {
@@ -150,11 +163,13 @@ impl CephFsSettings {
 impl Default for CephFsSettings {
     fn default() -> Self {
         Self {
-            subvolume_group: Self::DEFAULT_NAME.to_owned(),
+            subvolume_group: SubvolumeGroup::default(),
+            create_subvolume_group: false,
             namespace: RadosNamespace::cephfs_default(),
             net_namespace_file: None,
             kernel_mount_options: String::new(),
             fuse_mount_options: String::new(),
+            listing: None,
         }
     }
 }
@@ -260,7 +275,7 @@ mod tests {
         let settings = cluster("a", "1");
         assert_eq!(settings.rbd.mirror_daemon_count, 1);
         assert!(settings.rbd.namespace.is_default());
-        assert_eq!(settings.cephfs.subvolume_group, "csi");
+        assert_eq!(settings.cephfs.subvolume_group.as_str(), "csi");
         assert_eq!(settings.cephfs.namespace.as_str(), "csi");
         assert!(!settings.read_affinity.enabled);
     }

@@ -10,6 +10,10 @@ use crate::mistakes::{Mistakes, ParameterErrors, Place};
 use crate::names::{ClusterId, ImageName, PoolName};
 use crate::parameters::{AttachParameters, RuleText, boolean, refuse_encryption};
 
+mod cephfs;
+
+pub use cephfs::{CephfsContext, CephfsPlace};
+
 /// A checked volume context of an RBD volume.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RbdContext {

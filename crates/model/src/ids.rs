@@ -1,4 +1,4 @@
-//! Identifiers that Ceph or the journal gives out: pool numbers and object UUIDs.
+//! Identifiers that Ceph or the journal gives out: numbers of pools and file systems, object UUIDs.
 
 use std::fmt;
 
@@ -24,6 +24,30 @@ impl PoolId {
 }
 
 impl fmt::Display for PoolId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+/// The number of a Ceph file system (fscid); the location in the handles of its volumes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FsId(i64);
+
+impl FsId {
+    /// Makes the id with this number.
+    #[must_use]
+    pub const fn new(number: i64) -> Self {
+        Self(number)
+    }
+
+    /// The number.
+    #[must_use]
+    pub const fn get(self) -> i64 {
+        self.0
+    }
+}
+
+impl fmt::Display for FsId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.0)
     }
@@ -127,5 +151,7 @@ mod tests {
     fn pool_ids_print_as_numbers() {
         assert_eq!(PoolId::new(-1).to_string(), "-1");
         assert_eq!(PoolId::new(7).get(), 7);
+        assert_eq!(FsId::new(1).to_string(), "1");
+        assert_eq!(FsId::new(1).get(), 1);
     }
 }

@@ -20,20 +20,24 @@ pub mod size;
 
 pub use access::{Access, AccessMode, FsType, FsTypeError, VolumeCapability};
 pub use cluster::{
-    CephFsSettings, ClusterSettings, ClusterTable, ListingSettings, Monitors, MonitorsError,
-    NfsSettings, RbdSettings, ReadAffinitySettings,
+    CephFsListing, CephFsSettings, ClusterSettings, ClusterTable, ListingSettings, Monitors,
+    MonitorsError, NfsSettings, RbdSettings, ReadAffinitySettings,
 };
-pub use context::{RbdContext, StaticImage};
+pub use context::{CephfsContext, CephfsPlace, RbdContext, StaticImage};
 pub use error::{Class, Code, Explain, Left, chain};
 pub use handle::{ComposedHandle, HandleError, MigratedHandle, VolumeHandle};
-pub use ids::{ObjectUuid, PoolId, UuidError};
+pub use ids::{FsId, ObjectUuid, PoolId, UuidError};
 pub use image::{ImageFeatures, LogStrategy, Mounter, ObjectSize, Striping};
 pub use map_options::MapOptions;
 pub use mistakes::{Mistake, ParameterErrors};
 pub use names::{
-    ClusterId, CoName, DriverName, ImageId, ImageName, ImagePrefix, InstanceId, NameError, NodeId,
-    PoolName, RadosNamespace, UserId,
+    ClusterId, CoName, DriverName, FsName, FsPath, ImageId, ImageName, ImagePrefix, InstanceId,
+    NameError, NodeId, PoolName, RadosNamespace, SubvolumeGroup, SubvolumeName, SubvolumePrefix,
+    UserId,
 };
-pub use parameters::{AttachParameters, Parsed, RbdParameters, VolumeMetadata};
+pub use parameters::{
+    AttachParameters, CephfsAttachParameters, CephfsMounter, CephfsParameters, CephfsParsed,
+    Parsed, RbdParameters, VolumeMetadata,
+};
 pub use secret::{Credentials, Secret};
-pub use size::{ByteSize, CapacityRange, SizeError, round_for_image};
+pub use size::{ByteSize, CapacityRange, SizeError, round_for_image, round_for_subvolume};

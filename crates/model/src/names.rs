@@ -1,4 +1,5 @@
-//! Names that come from outside: clusters, pools, images, users, drivers, nodes.
+//! Names that come from outside: clusters, pools, images, users, drivers, nodes. Those of CephFS
+//! have a file of their own.
 //!
 //! Each is its own type, so that a pool can never be passed where an image is meant, and each is
 //! checked by its constructor against the rule of the system that will use it.
@@ -262,6 +263,10 @@ name!(
     /// The name of the node this process runs on. At most 256 bytes, the limit of CSI.
     NodeId, "node ID", plain_rule
 );
+
+mod cephfs;
+
+pub use cephfs::{FsName, FsPath, SubvolumeGroup, SubvolumeName, SubvolumePrefix};
 
 impl RadosNamespace {
     /// Whether this is the default namespace.

@@ -1,4 +1,5 @@
-//! The parameters of an RBD StorageClass, checked as a whole.
+//! The parameters of an RBD StorageClass, checked as a whole. Those of CephFS have a file of their
+//! own.
 //!
 //! All mistakes are reported at once. Keys that belong to other components (`csi.storage.k8s.io/*`)
 //! are stripped; those that name the claim become the volume's metadata. Keys nobody knows are
@@ -7,15 +8,17 @@
 use std::collections::BTreeMap;
 
 use crate::image::{ImageFeatures, Mounter, ObjectSize, Striping};
-use crate::mistakes::{Mistakes, ParameterErrors, Place, nearest};
+use crate::mistakes::{Mistakes, ParameterErrors, Place};
 use crate::names::{ClusterId, ImagePrefix, PoolName};
 use crate::size::ByteSize;
 
 mod attach;
+mod cephfs;
 mod keys;
 
 pub use attach::AttachParameters;
-use keys::{KEYS, Role};
+pub use cephfs::{CephfsAttachParameters, CephfsMounter, CephfsParameters, CephfsParsed};
+use keys::{KEYS, check_keys};
 
 /// The prefix of keys that Kubernetes' own components read.
 const SIDECAR_PREFIX: &str = "csi.storage.k8s.io/";
@@ -78,7 +81,7 @@ impl RbdParameters {
     /// All mistakes together, each with its field, the rule it breaks and what to write instead.
     pub fn parse(given: &BTreeMap<String, String>) -> Result<Parsed, ParameterErrors> {
         let mut mistakes = Mistakes::default();
-        check_keys(given, &mut mistakes);
+        check_keys(given, &KEYS, &mut mistakes);
         refuse_later_features(given, &mut mistakes);
         let cluster = required(
             given,
@@ -179,24 +182,6 @@ fn context(given: &BTreeMap<String, String>) -> BTreeMap<String, String> {
         .collect()
 }
 
-fn check_keys(given: &BTreeMap<String, String>, mistakes: &mut Mistakes) {
-    for key in given.keys() {
-        let known = key.starts_with(SIDECAR_PREFIX) || KEYS.iter().any(|(name, _)| name == key);
-        if known {
-            continue;
-        }
-        let candidates = KEYS
-            .iter()
-            .filter(|(_, role)| *role == Role::Acted)
-            .map(|(name, _)| *name);
-        let remedy = match nearest(key, candidates) {
-            Some(word) => format!("did you mean {word}? otherwise remove it"),
-            None => "remove it".to_owned(),
-        };
-        mistakes.add(key, "is not a known parameter", remedy);
-    }
-}
-
 /// Parameters of features that are still to come: an image made without them would not be what was
 /// asked for.
 fn refuse_later_features(given: &BTreeMap<String, String>, mistakes: &mut Mistakes) {
@@ -270,7 +255,7 @@ fn pool(given: &BTreeMap<String, String>, mistakes: &mut Mistakes) -> Option<Poo
     )
 }
 
-fn required<T, E: std::fmt::Display + RuleText>(
+pub(crate) fn required<T, E: std::fmt::Display + RuleText>(
     given: &BTreeMap<String, String>,
     key: &str,
     remedy: &str,
@@ -284,7 +269,7 @@ fn required<T, E: std::fmt::Display + RuleText>(
     named(given, key, remedy, check, mistakes)
 }
 
-fn named<T, E: RuleText>(
+pub(crate) fn named<T, E: RuleText>(
     given: &BTreeMap<String, String>,
     key: &str,
     remedy: &str,

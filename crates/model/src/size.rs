@@ -1,4 +1,4 @@
-//! Sizes in bytes and the rule that turns a requested size into the size of an image.
+//! Sizes in bytes and the rules that turn a requested size into that of an image or subvolume.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -13,6 +13,9 @@ const KIB_BYTES: u64 = 1 << 10;
 const MIB_BYTES: u64 = 1 << 20;
 const GIB_BYTES: u64 = 1 << 30;
 const TIB_BYTES: u64 = 1 << 40;
+
+/// ceph-csi gives subvolumes whole objects.
+const SUBVOLUME_UNIT: ByteSize = ByteSize(4 * MIB_BYTES);
 
 /// The largest image: the greatest whole GiB that the 64-bit signed sizes of CSI can state.
 const LARGEST: u64 = (1 << 63) - GIB_BYTES;
@@ -150,7 +153,7 @@ impl CapacityRange {
     }
 }
 
-/// Why no image size follows from a requested range.
+/// Why no size follows from a requested range.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SizeError {
     /// A number of the range is negative.
@@ -172,11 +175,9 @@ pub enum SizeError {
         /// The upper end.
         limit: ByteSize,
     },
-    /// Images come in whole MiB, from 1 GiB on in whole GiB, and none of those lies in the range.
-    #[error(
-        "capacity_range.limit_bytes ({limit}) is too small: {required} rounds up to an image of \
-         {rounded}"
-    )]
+    /// Images come in whole MiB, subvolumes in multiples of 4 MiB, both from 1 GiB on in whole GiB,
+    /// and none of those lies in the range.
+    #[error("capacity_range.limit_bytes ({limit}) is too small: {required} rounds up to {rounded}")]
     PastLimit {
         /// The size before rounding.
         required: ByteSize,
@@ -185,8 +186,8 @@ pub enum SizeError {
         /// The upper end of the range.
         limit: ByteSize,
     },
-    /// The size is beyond what an image can have.
-    #[error("capacity_range.required_bytes ({required}) is beyond the largest image ({largest})")]
+    /// The size is beyond what a volume can have.
+    #[error("capacity_range.required_bytes ({required}) is beyond the largest volume ({largest})")]
     TooLarge {
         /// The requested size.
         required: ByteSize,
@@ -238,9 +239,32 @@ pub fn round_for_image(
     required: Option<ByteSize>,
     limit: Option<ByteSize>,
 ) -> Result<ByteSize, SizeError> {
+    round(required, limit, ByteSize::MIB)
+}
+
+/// The quota a subvolume gets for a requested range, as ceph-csi rounds it.
+///
+/// No requirement means 1 GiB (or what the limit allows of it); below 1 GiB sizes round up to
+/// multiples of 4 MiB, from there on to whole GiB.
+///
+/// # Errors
+/// As [`round_for_image`].
+pub fn round_for_subvolume(
+    required: Option<ByteSize>,
+    limit: Option<ByteSize>,
+) -> Result<ByteSize, SizeError> {
+    round(required, limit, SUBVOLUME_UNIT)
+}
+
+/// Rounds up to `unit`, and to whole GiB what is not below one then.
+fn round(
+    required: Option<ByteSize>,
+    limit: Option<ByteSize>,
+    unit: ByteSize,
+) -> Result<ByteSize, SizeError> {
     let largest = ByteSize::LARGEST_IMAGE;
     let Some(required) = required else {
-        return default_size(limit);
+        return default_size(limit, unit);
     };
     if required == ByteSize::ZERO {
         return Err(SizeError::Zero);
@@ -250,12 +274,15 @@ pub fn round_for_image(
     {
         return Err(SizeError::LimitBelowRequired { required, limit });
     }
-    let unit = if required < ByteSize::GIB {
-        ByteSize::MIB
-    } else {
-        ByteSize::GIB
-    };
-    let rounded = match required.checked_round_up(unit) {
+    let in_units = required.checked_round_up(unit);
+    let rounded = in_units.and_then(|size| {
+        if size < ByteSize::GIB {
+            Some(size)
+        } else {
+            size.checked_round_up(ByteSize::GIB)
+        }
+    });
+    let rounded = match rounded {
         Some(rounded) if rounded <= largest => rounded,
         Some(_) | None => return Err(SizeError::TooLarge { required, largest }),
     };
@@ -269,15 +296,18 @@ pub fn round_for_image(
     }
 }
 
-/// The size when nothing is required: 1 GiB, or as many whole MiB as the limit has room for.
-fn default_size(limit: Option<ByteSize>) -> Result<ByteSize, SizeError> {
+/// The size when nothing is required: 1 GiB, or as many whole units as the limit has room for.
+fn default_size(limit: Option<ByteSize>, unit: ByteSize) -> Result<ByteSize, SizeError> {
     match limit {
-        Some(limit) if limit < ByteSize::MIB => Err(SizeError::PastLimit {
+        Some(limit) if limit < unit => Err(SizeError::PastLimit {
             required: ByteSize(1),
-            rounded: ByteSize::MIB,
+            rounded: unit,
             limit,
         }),
-        Some(limit) if limit < ByteSize::GIB => Ok(ByteSize(limit.0 - limit.0 % MIB_BYTES)),
+        Some(limit) if limit < ByteSize::GIB => {
+            let rest = limit.0.checked_rem(unit.0).unwrap_or_default();
+            Ok(limit.checked_sub(ByteSize(rest)).unwrap_or(limit))
+        }
         Some(_) | None => Ok(ByteSize::GIB),
     }
 }

@@ -1,9 +1,12 @@
 //! One entry of `config.json`, member by member.
 
 use cuttle_model::{
-    CephFsSettings, ClusterId, ClusterSettings, ListingSettings, Monitors, NameError, NfsSettings,
-    PoolName, RadosNamespace, RbdSettings, ReadAffinitySettings,
+    CephFsListing, CephFsSettings, ClusterId, ClusterSettings, FsName, ListingSettings, Monitors,
+    NameError, NfsSettings, PoolName, RadosNamespace, RbdSettings, ReadAffinitySettings,
+    SubvolumeGroup,
 };
+use std::path::PathBuf;
+
 use serde_json::Value;
 
 use super::fields::{Object, wrong};
@@ -32,7 +35,10 @@ const CEPHFS: &[&str] = &[
     "netNamespaceFilePath",
     "kernelMountOptions",
     "fuseMountOptions",
+    "createSubvolumeGroup",
+    "listing",
 ];
+const CEPHFS_LISTING: &[&str] = &["credentialsDirectory", "fileSystems"];
 const NFS: &[&str] = &["netNamespaceFilePath"];
 const AFFINITY: &[&str] = &["enabled", "crushLocationLabels"];
 
@@ -137,6 +143,28 @@ fn rbd(object: &Object<'_>, reading: &mut Reading) -> RbdSettings {
 }
 
 fn listing(object: &Object<'_>, reading: &mut Reading) -> Option<ListingSettings> {
+    let (directory, pools) = listed(object, "pools", PoolName::new, reading);
+    Some(ListingSettings {
+        credentials_directory: directory?,
+        pools,
+    })
+}
+
+fn cephfs_listing(object: &Object<'_>, reading: &mut Reading) -> Option<CephFsListing> {
+    let (directory, file_systems) = listed(object, "fileSystems", FsName::new, reading);
+    Some(CephFsListing {
+        credentials_directory: directory?,
+        file_systems,
+    })
+}
+
+/// The directory of the credentials, and the names of what is listed with them.
+fn listed<T>(
+    object: &Object<'_>,
+    what: &'static str,
+    check: fn(String) -> Result<T, NameError>,
+    reading: &mut Reading,
+) -> (Option<PathBuf>, Vec<T>) {
     const DIRECTORY: &str = "credentialsDirectory";
     if object.member(DIRECTORY).is_none() {
         let rule = "is missing: it is the directory with the files userID and userKey";
@@ -144,37 +172,42 @@ fn listing(object: &Object<'_>, reading: &mut Reading) -> Option<ListingSettings
     }
     let directory = object.path(DIRECTORY, reading);
     let before = reading.mistakes.len();
-    let names = object.texts("pools", reading);
+    let names = object.texts(what, reading);
     if names.is_empty() && reading.mistakes.len() == before {
-        wrong(
-            reading,
-            object.at("pools"),
-            "must name at least one pool".to_owned(),
-        );
+        let rule = match what {
+            "pools" => "must name at least one pool",
+            _ => "must name at least one file system",
+        };
+        wrong(reading, object.at(what), rule.to_owned());
     }
-    let mut pools = Vec::with_capacity(names.len());
+    let mut checked = Vec::with_capacity(names.len());
     for (index, name) in names.into_iter().enumerate() {
-        let place = format!("{}[{index}]", object.at("pools"));
-        pools.extend(named(PoolName::new(name), place, reading));
+        let place = format!("{}[{index}]", object.at(what));
+        checked.extend(named(check(name), place, reading));
     }
-    Some(ListingSettings {
-        credentials_directory: directory?,
-        pools,
-    })
+    (directory, checked)
 }
 
 fn cephfs(object: &Object<'_>, reading: &mut Reading) -> CephFsSettings {
     let default = CephFsSettings::default();
-    let group = object.text("subvolumeGroup", reading);
     CephFsSettings {
-        subvolume_group: if group.is_empty() {
-            default.subvolume_group
-        } else {
-            group.to_owned()
-        },
+        subvolume_group: group(object, reading),
+        create_subvolume_group: object.truth("createSubvolumeGroup", reading),
         namespace: namespace(object, default.namespace, reading),
         net_namespace_file: object.path("netNamespaceFilePath", reading),
         kernel_mount_options: object.text("kernelMountOptions", reading).to_owned(),
         fuse_mount_options: object.text("fuseMountOptions", reading).to_owned(),
+        listing: object
+            .object("listing", CEPHFS_LISTING, reading)
+            .and_then(|o| cephfs_listing(&o, reading)),
     }
+}
+
+fn group(object: &Object<'_>, reading: &mut Reading) -> SubvolumeGroup {
+    const NAME: &str = "subvolumeGroup";
+    let text = object.text(NAME, reading);
+    if text.is_empty() {
+        return SubvolumeGroup::default();
+    }
+    named(SubvolumeGroup::new(text), object.at(NAME), reading).unwrap_or_default()
 }

@@ -37,7 +37,9 @@ const FULL: &str = r#"[{
         "radosNamespace": "ns",
         "netNamespaceFilePath": "/n",
         "kernelMountOptions": "noatime",
-        "fuseMountOptions": "debug"
+        "fuseMountOptions": "debug",
+        "createSubvolumeGroup": true,
+        "listing": {"credentialsDirectory": "/etc/fs", "fileSystems": ["cephfs"]}
     },
     "nfs": {"netNamespaceFilePath": "/m"},
     "readAffinity": {"enabled": true, "crushLocationLabels": ["x/zone"]}
@@ -57,7 +59,10 @@ fn every_member_is_read() {
         std::path::Path::new("/etc/listing")
     );
     assert_eq!(listing.pools.len(), 2);
-    assert_eq!(cluster.cephfs.subvolume_group, "group");
+    assert_eq!(cluster.cephfs.subvolume_group.as_str(), "group");
+    assert!(cluster.cephfs.create_subvolume_group);
+    let listing = cluster.cephfs.listing.as_ref().unwrap();
+    assert_eq!(listing.file_systems[0].as_str(), "cephfs");
     assert_eq!(cluster.cephfs.namespace.as_str(), "ns");
     assert_eq!(cluster.cephfs.kernel_mount_options, "noatime");
     assert_eq!(
@@ -100,7 +105,9 @@ fn every_mistake_is_told_with_its_path() {
          "readAffinity":{"enabled":"maybe","crushLocationLabels":{}}},
         {"monitors":[]},
         "c",
-        {"clusterID":"b","monitors":["m",""],"rbd":{"mirrorDaemonCount":-1,"listing":{}}}
+        {"clusterID":"b","monitors":["m",""],"rbd":{"mirrorDaemonCount":-1,"listing":{}},
+         "cephFS":{"subvolumeGroup":"_x","createSubvolumeGroup":1,
+                   "listing":{"credentialsDirectory":"/d"}}}
     ]"#;
     assert_eq!(
         mistakes(text),
@@ -126,6 +133,9 @@ fn every_mistake_is_told_with_its_path() {
             "$[4].rbd.listing.credentialsDirectory: is missing: it is the directory with the \
              files userID and userKey",
             "$[4].rbd.listing.pools: must name at least one pool",
+            "$[4].cephFS.subvolumeGroup: must not begin with '_'",
+            "$[4].cephFS.createSubvolumeGroup: must be true or false, got 1",
+            "$[4].cephFS.listing.fileSystems: must name at least one file system",
         ]
     );
     let table = parse(text).into_table(&ClusterTable::default());

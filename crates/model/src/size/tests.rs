@@ -47,6 +47,32 @@ fn rounding_is_to_mib_below_one_gib_and_to_gib_from_there() {
 }
 
 #[test]
+fn subvolumes_round_as_ceph_csi_does() {
+    for (required, rounded) in [
+        (1000, mib(4)),
+        (1 << 20, mib(4)),
+        (1_677_722, mib(4)),
+        (101_000_000, mib(100)),
+        (500_000_000, mib(480)),
+        (1023 << 20, mib(1024)),
+        (1 << 30, gib(1)),
+        (1_585_446_912, gib(2)),
+        (1555 << 20, gib(2)),
+        (5 << 30, gib(5)),
+    ] {
+        let required = ByteSize::from_bytes(required);
+        assert_eq!(round_for_subvolume(Some(required), None), Ok(rounded));
+    }
+    assert_eq!(round_for_subvolume(None, Some(mib(11))), Ok(mib(8)));
+    assert_eq!(round_for_subvolume(None, None), Ok(gib(1)));
+    let error = round_for_subvolume(Some(mib(1)), Some(mib(3))).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "capacity_range.limit_bytes (3 MiB) is too small: 1 MiB rounds up to 4 MiB"
+    );
+}
+
+#[test]
 fn without_a_requirement_an_image_has_one_gib_or_what_the_limit_allows() {
     assert_eq!(round_for_image(None, None), Ok(gib(1)));
     assert_eq!(round_for_image(None, Some(gib(3))), Ok(gib(1)));
@@ -106,6 +132,14 @@ proptest! {
             prop_assert!(range.limit.is_none_or(|l| size <= l));
             prop_assert!(size.bytes().is_multiple_of(1 << 20));
             prop_assert_eq!(u64::try_from(size.wire_bytes()).unwrap(), size.bytes());
+        }
+        if let Ok(range) = CapacityRange::from_wire(required, limit)
+            && let Ok(size) = round_for_subvolume(range.required, range.limit)
+        {
+            prop_assert!(range.required.is_none_or(|r| size >= r));
+            prop_assert!(range.limit.is_none_or(|l| size <= l));
+            prop_assert!(size.bytes().is_multiple_of(4 << 20));
+            prop_assert_eq!(round_for_subvolume(Some(size), None), Ok(size));
         }
     }
 }

@@ -134,14 +134,14 @@ fn sizes_are_checked_before_anything_is_made() {
         &range(GIB + 1, GIB + 2),
         Class::OutOfRange,
         &[
-            "rounds up to an image of 2 GiB",
+            "rounds up to 2 GiB",
             "raise the claim's limit to at least 2 GiB",
         ],
     );
     assert_told(
         &range(i64::MAX, 0),
         Class::OutOfRange,
-        &["beyond the largest image"],
+        &["beyond the largest volume"],
     );
 }
 
