@@ -21,7 +21,7 @@ XTASK := $(TARGET)/debug/xtask
 export PATH := $(HOME)/.cargo/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test demo down bench lint fuzz xtask
+.PHONY: help setup setup-test test demo down bench lint fuzz xtask
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -29,10 +29,14 @@ help:
 setup:
 	@scripts/setup.sh
 
+# Building cargo-nextest takes minutes; only the tests need it.
+setup-test:
+	@scripts/setup.sh test
+
 xtask: setup
 	@cargo build --quiet --locked --package xtask
 
-test: xtask
+test: setup-test xtask
 	@$(XTASK) test $(TESTS)
 
 demo: xtask

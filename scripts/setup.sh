@@ -1,11 +1,35 @@
 #!/bin/sh
-# Installs what building, testing and trying Cuttle needs on Debian 12, Debian 13 and Ubuntu 24.04:
-# Ceph's daemons and libraries, file system tools, compilers, Rust, cargo-nextest. Says what it
-# installs, asks for sudo only if it is not root, and does nothing when all is there.
+# Installs what building and trying Cuttle needs on Debian 12, Debian 13 and Ubuntu 24.04: Ceph's
+# daemons and libraries, file system tools, compilers, Rust. Says what it installs, asks for sudo
+# only if it is not root, and does nothing when all is there.
+#
+#   scripts/setup.sh         for building and for the demo
+#   scripts/setup.sh test    for the tests also: cargo-nextest
 set -eu
 cd "$(dirname "$0")/.."
 
 NEXTEST_VERSION=0.9.143
+
+# The installer of Rust for distributions without a package of rustup, and its SHA-256 by machine.
+RUSTUP_VERSION=1.29.0
+RUSTUP_SUMS='
+x86_64  4acc9acc76d5079515b46346a485974457b5a79893cfb01112423c89aeb5aa10
+aarch64 9732d6c5e2a098d3521fca8145d826ae0aaa067ef2385ead08e6feac88fa5792
+'
+
+# rustup's cargo goes before a distribution's.
+PATH="${CARGO_HOME:-$HOME/.cargo}/bin:$PATH"
+
+say() {
+    echo "setup: $*"
+}
+
+die() {
+    for line in "$@"; do
+        echo "setup: $line" >&2
+    done
+    exit 1
+}
 
 # The package, and a file whose presence proves it.
 wanted() {
@@ -40,7 +64,7 @@ missing_packages() {
         # Unquoted: a proof may be a pattern.
         # shellcheck disable=SC2086
         ls $proof >/dev/null 2>&1 || echo "$package"
-    done | sort -u
+    done | sort -u | tr '\n' ' '
 }
 
 as_root() {
@@ -49,68 +73,91 @@ as_root() {
     elif command -v sudo >/dev/null; then
         sudo "$@"
     else
-        echo "setup: need root for: $*" >&2
-        echo "setup: run this script as root, or install sudo" >&2
-        exit 1
+        die "need root for: $*" "run this script as root, or install sudo"
     fi
+}
+
+# A fresh machine may be busy with its own updates: wait for apt's lock.
+apt() {
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=300 "$@"
 }
 
 install_packages() {
     missing=$(missing_packages)
     [ -n "$missing" ] || return 0
-    if ! command -v apt-get >/dev/null; then
-        echo "setup: this system has no apt-get; install these (Debian's names) by hand:" $missing >&2
-        exit 1
-    fi
-    echo "setup: installing" $missing
-    as_root apt-get update -q
+    command -v apt-get >/dev/null ||
+        die "this system has no apt-get; install these (Debian's names) by hand: $missing"
+    say "installing with apt-get: $missing"
+    apt update
     # shellcheck disable=SC2086
-    as_root env DEBIAN_FRONTEND=noninteractive \
-        apt-get install -q -y --no-install-recommends $missing
+    apt install -y --no-install-recommends $missing
     still=$(missing_packages)
-    if [ -n "$still" ]; then
-        echo "setup: still missing after the installation:" $still >&2
-        exit 1
-    fi
+    [ -z "$still" ] || die "still missing after the installation: $still"
 }
 
-# Whether the cargo in PATH is new enough. rustup's obeys rust-toolchain.toml; a distribution's own
-# may be too old.
+channel=$(sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml)
+
+# Whether the cargo in PATH works and is new enough. rustup's obeys rust-toolchain.toml; a
+# distribution's own may be too old.
 cargo_is_new_enough() {
-    command -v cargo >/dev/null || return 1
+    # rustup would download a missing toolchain at cargo's first call, without a word.
+    if command -v rustup >/dev/null && ! rustup toolchain list | grep -q "^$channel-"; then
+        return 1
+    fi
     needed=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
-    found=$(cargo --version | cut -d' ' -f2)
+    found=$(cargo --version 2>/dev/null | cut -d' ' -f2)
     oldest=$(printf '%s\n%s\n' "$needed" "$found" | sort -V | head -n 1)
     [ "$oldest" = "$needed" ]
 }
 
+# With the distribution's package, unless that would remove the distribution's own compiler.
+install_rustup_package() {
+    apt-cache show rustup >/dev/null 2>&1 || return 1
+    apt install --simulate --no-remove rustup >/dev/null 2>&1 || return 1
+    say "installing rustup with apt-get"
+    apt install -y --no-install-recommends rustup
+}
+
+install_rustup_itself() {
+    machine=$(uname -m)
+    sum=$(echo "$RUSTUP_SUMS" | sed -n "s/^$machine  *//p")
+    [ -n "$sum" ] || die "install Rust by hand, see https://rustup.rs: no installer known for $machine"
+    say "installing rustup $RUSTUP_VERSION for this user, as https://rustup.rs does"
+    command -v curl >/dev/null || apt install -y --no-install-recommends curl ca-certificates
+    place=$(mktemp -d)
+    trap 'rm -rf "$place"' EXIT
+    curl --proto '=https' --tlsv1.2 --silent --show-error --fail --output "$place/rustup-init" \
+        "https://static.rust-lang.org/rustup/archive/$RUSTUP_VERSION/$machine-unknown-linux-gnu/rustup-init"
+    echo "$sum  $place/rustup-init" | sha256sum --check --quiet
+    chmod +x "$place/rustup-init"
+    # An older compiler of the distribution may stay.
+    RUSTUP_INIT_SKIP_PATH_CHECK=yes \
+        "$place/rustup-init" -y --quiet --profile minimal --default-toolchain none
+}
+
 install_rust() {
-    # rustup's cargo goes before a distribution's.
-    PATH="$HOME/.cargo/bin:$PATH"
     cargo_is_new_enough && return 0
-    echo "setup: installing Rust for this user with rustup (into $HOME/.cargo and $HOME/.rustup)"
-    if ! command -v curl >/dev/null; then
-        as_root env DEBIAN_FRONTEND=noninteractive \
-            apt-get install -q -y --no-install-recommends curl ca-certificates
+    if ! command -v rustup >/dev/null; then
+        install_rustup_package || install_rustup_itself
     fi
-    curl --proto '=https' --tlsv1.2 --silent --show-error --fail https://sh.rustup.rs |
-        sh -s -- -y --quiet --profile minimal --default-toolchain none
-    # The version and the components of rust-toolchain.toml.
-    rustup toolchain install
-    if ! cargo_is_new_enough; then
-        echo "setup: cargo is still missing or too old; see https://rustup.rs" >&2
-        exit 1
-    fi
+    say "installing Rust $channel for this user with rustup"
+    components=$(sed -n 's/^components = //p' rust-toolchain.toml | tr -d '[]" ')
+    rustup toolchain install --profile minimal --component "$components" "$channel"
+    cargo_is_new_enough || die "cargo is still missing or too old; see https://rustup.rs"
 }
 
 install_nextest() {
     if cargo nextest --version >/dev/null 2>&1; then
         return 0
     fi
-    echo "setup: building cargo-nextest $NEXTEST_VERSION (a few minutes, once)"
+    say "building cargo-nextest $NEXTEST_VERSION, once (about 5 minutes on two cores)"
     cargo install --quiet --locked --version "$NEXTEST_VERSION" cargo-nextest
 }
 
 install_packages
 install_rust
-install_nextest
+case ${1:-} in
+test) install_nextest ;;
+'') ;;
+*) die "unknown word: $1" ;;
+esac
