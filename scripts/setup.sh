@@ -142,7 +142,8 @@ install_rust() {
     fi
     say "installing Rust $channel for this user with rustup"
     components=$(sed -n 's/^components = //p' rust-toolchain.toml | tr -d '[]" ')
-    rustup toolchain install --profile minimal --component "$components" "$channel"
+    # The toolchain's name first: some versions take all that follows for components.
+    rustup toolchain install "$channel" --profile minimal --component "$components"
     cargo_is_new_enough || die "cargo is still missing or too old; see https://rustup.rs"
 }
 
