@@ -57,6 +57,10 @@ librados-dev /usr/include/rados/librados.h
 librbd-dev /usr/include/rbd/librbd.h
 libcephfs-dev /usr/include/cephfs/libcephfs.h
 LIST
+    # Ubuntu's manager module `volumes` imports it, but its package does not ask for it.
+    if grep -q '^ID=ubuntu$' /etc/os-release; then
+        echo "python3-setuptools /usr/lib/python3/dist-packages/setuptools/__init__.py"
+    fi
 }
 
 missing_packages() {
