@@ -34,6 +34,7 @@ setup-test:
 	@scripts/setup.sh test
 
 xtask: setup
+	@[ -x $(XTASK) ] || echo "building for the first time: some minutes" >&2
 	@cargo build --quiet --locked --package xtask
 
 test: setup-test xtask
