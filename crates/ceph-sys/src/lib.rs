@@ -1,7 +1,7 @@
 //! Declarations of the Ceph C libraries, the youngest looked up at run time.
 //!
 //! [`rados`] and [`rbd`] declare what exists since Ceph 16 and is linked; [`late`] finds what came
-//! later. Only what Cuttle calls is declared. The crate holds no logic: the `ceph` crate is the
+//! later; [`cephfs`] is loaded only when it is asked for. Only what Cuttle calls is declared. The crate holds no logic: the `ceph` crate is the
 //! safe client above it. A test compares each declaration with the installed C headers.
 //!
 //! Rules that hold for all functions unless their comment says otherwise:
@@ -16,6 +16,7 @@
     reason = "the C names are kept so that they can be compared with the headers"
 )]
 
+pub mod cephfs;
 pub mod late;
 pub mod rados;
 pub mod rbd;

@@ -1,10 +1,10 @@
-//! Closing connections and images in the background, and getting the process out alive.
+//! Closing connections, images and mounts in the background, and getting the process out alive.
 //!
-//! `rados_shutdown` and `rbd_close` may block, so dropped handles are closed on threads of their
+//! `rados_shutdown`, `rbd_close` and `ceph_unmount` may block, so dropped handles are closed on threads of their
 //! own. `exit` then destroys the C++ libraries' globals under the feet of whatever thread still
 //! uses them, ours or the libraries', and the process dies by a signal instead of its exit status
 //! (seen with Ceph 16.2: SIGABRT from `rados_connect`, SIGSEGV from a messenger's thread). So an
-//! exit handler waits a moment for the images being closed, and if a connection is still open or
+//! exit handler waits a moment for what is being closed, and if a connection is still open or
 //! being made then, ends the process at once with the status it was to have.
 //!
 //! A young connection is closed with a delay: while the manager's session is being made, which
@@ -32,13 +32,13 @@ const SETTLED: Duration = Duration::from_secs(5);
 struct State {
     /// Connections that are open, being made or being closed.
     connections: usize,
-    /// Images that a thread is closing.
-    images: usize,
+    /// Images and mounts that a thread is closing.
+    closing: usize,
 }
 
 static STATE: Mutex<State> = Mutex::new(State {
     connections: 0,
-    images: 0,
+    closing: 0,
 });
 static CLOSED: Condvar = Condvar::new();
 
@@ -70,22 +70,22 @@ impl Drop for Alive {
     }
 }
 
-/// Counts one image being closed, also when that panics.
-struct ClosingImage;
+/// Counts one image or mount being closed, also when that panics.
+struct Closing;
 
-impl ClosingImage {
+impl Closing {
     fn new() -> Self {
         let mut state = state();
-        state.images = state.images.saturating_add(1);
+        state.closing = state.closing.saturating_add(1);
         Self
     }
 }
 
-impl Drop for ClosingImage {
+impl Drop for Closing {
     fn drop(&mut self) {
         let mut state = state();
-        state.images = state.images.saturating_sub(1);
-        if state.images == 0 {
+        state.closing = state.closing.saturating_sub(1);
+        if state.closing == 0 {
             CLOSED.notify_all();
         }
     }
@@ -112,8 +112,18 @@ pub(crate) fn guard_exit() {
 
 /// Closes an image on a thread of its own.
 pub(crate) fn image(close: impl FnOnce() + Send + 'static) {
-    let closing = ClosingImage::new();
-    in_background("rbd-close", move || {
+    counted("rbd-close", close);
+}
+
+/// Ends a mount on a thread of its own. One that is not ended in order keeps its session, and what
+/// it holds, until the MDS loses patience.
+pub(crate) fn mount(end: impl FnOnce() + Send + 'static) {
+    counted("cephfs-close", end);
+}
+
+fn counted(thread_name: &str, close: impl FnOnce() + Send + 'static) {
+    let closing = Closing::new();
+    in_background(thread_name, move || {
         close();
         drop(closing);
     });
@@ -144,9 +154,9 @@ fn in_background(thread_name: &str, close: impl FnOnce() + Send + 'static) {
 }
 
 extern "C" fn before_exit(status: c_int, _argument: *mut c_void) {
-    let waited = CLOSED.wait_timeout_while(state(), PATIENCE, |state| state.images > 0);
+    let waited = CLOSED.wait_timeout_while(state(), PATIENCE, |state| state.closing > 0);
     let (state, _timed_out) = waited.unwrap_or_else(PoisonError::into_inner);
-    if state.connections > 0 || state.images > 0 {
+    if state.connections > 0 || state.closing > 0 {
         // SAFETY: null flushes all of C's output streams; Rust has flushed its own before `exit`.
         unsafe { libc::fflush(std::ptr::null_mut()) };
         // SAFETY: ends the process; nothing is run after it.

@@ -9,6 +9,7 @@ use cuttle_model::{ByteSize, PoolName};
 use libc::{c_char, c_int, size_t};
 use serde::Deserialize;
 use serde_json::Value;
+use zeroize::Zeroizing;
 
 use crate::clusters::Cluster;
 use crate::connection::Connection;
@@ -163,7 +164,8 @@ impl Cluster {
 /// What a command came back with.
 struct Raw {
     result: c_int,
-    output: Vec<u8>,
+    /// Wiped: it may hold a user's key.
+    output: Zeroizing<Vec<u8>>,
     status: Vec<u8>,
 }
 
@@ -187,7 +189,7 @@ fn exchange(connection: &Connection, send: Send, command: &CString) -> Raw {
     };
     Raw {
         result,
-        output: output.bytes(),
+        output: Zeroizing::new(output.bytes()),
         status: status.bytes(),
     }
 }

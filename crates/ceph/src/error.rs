@@ -213,6 +213,9 @@ const READING: &[&str] = &[
     "rbd.trash_get",
     "rbd.trash_list",
     "rbd.namespace_exists",
+    "cephfs.mount",
+    "cephfs.getxattr",
+    "cephfs.list",
 ];
 
 /// One line of the table below: code, class and remedy of a kind of errno.

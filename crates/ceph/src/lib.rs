@@ -1,9 +1,11 @@
-//! The Ceph door: a safe blocking client for rados, rbd and cluster commands.
+//! The Ceph door: a safe blocking client for rados, rbd, cephfs and cluster commands.
 //!
 //! ```text
 //!  Clusters ── connect ──▶ Cluster ── io ──▶ Io ── open_image ──▶ Image
 //!  (the pool of            commands,         objects, omap,       size, metadata, watchers,
-//!   connections)           pools             images, trash        asynchronous data
+//!   connections)           pools, users      images, trash        asynchronous data
+//!                            │
+//!                            └─ mount_file_system ──▶ FileSystem   directories, attributes
 //! ```
 //!
 //! * Every call passes the [`Door`](cuttle_door::Door): counted, timed, bounded, breakable.
@@ -26,6 +28,7 @@ mod commands;
 mod connection;
 mod encoding;
 mod error;
+mod file_system;
 mod image;
 mod image_plan;
 mod images;
@@ -37,11 +40,13 @@ mod pools;
 mod read;
 mod settings;
 mod trash;
+mod users;
 mod write;
 
 pub use clusters::{Cluster, Clusters};
 pub use commands::{PoolUsage, Reply};
 pub use error::{Errno, Error};
+pub use file_system::{DirectoryEntry, FileSystem};
 pub use image::data::{Done, Read};
 pub use image::{Image, ImageStat, OpenMode, Snapshot, Watcher};
 pub use image_plan::ImagePlan;
@@ -54,4 +59,5 @@ pub use pools::PoolRef;
 pub use read::{OmapPage, ReadOp, ReadReply, read_many};
 pub use settings::ConnectOptions;
 pub use trash::TrashEntry;
+pub use users::{Capabilities, CephUser};
 pub use write::{StartedWrite, WriteOp, write_many};

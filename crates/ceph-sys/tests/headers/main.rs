@@ -24,9 +24,16 @@ use declarations::{Declarations, c_type};
 const RADOS: &str = include_str!("../../src/rados.rs");
 const RBD: &str = include_str!("../../src/rbd.rs");
 const LATE: &str = include_str!("../../src/late.rs");
+const CEPHFS: &str = include_str!("../../src/cephfs.rs");
 
-const INCLUDES: &str = "#include <stdbool.h>\n#include <stddef.h>\n#include <stdint.h>\n\
-    #include <time.h>\n#include <rados/librados.h>\n#include <rbd/librbd.h>\n";
+/// The tags become names, as Rust has them.
+const INCLUDES: &str = "#define _FILE_OFFSET_BITS 64\n\
+    #include <stdbool.h>\n#include <stddef.h>\n#include <stdint.h>\n\
+    #include <time.h>\n#include <rados/librados.h>\n#include <rbd/librbd.h>\n\
+    #include <cephfs/libcephfs.h>\n#include <dirent.h>\n\
+    typedef struct ceph_mount_info ceph_mount_info;\n\
+    typedef struct ceph_dir_result ceph_dir_result;\n\
+    typedef struct dirent dirent;\n";
 
 /// Runs the C compiler on a text; answers its output, or its complaints.
 fn compile(mode: &str, text: &str) -> Result<String, String> {
@@ -195,6 +202,46 @@ fn late_functions_are_those_of_headers_that_have_them() {
     if let Err(complaint) = compile("-S", &text) {
         panic!("a late function differs from the header:\n{complaint}");
     }
+}
+
+#[test]
+fn loaded_functions_are_those_of_the_header() {
+    headers();
+    let check = |source: &str| {
+        let loaded = Declarations::read(source);
+        let mut text = INCLUDES.to_owned();
+        for function in &loaded.function_aliases {
+            let name = snake(&function.name);
+            writeln!(text, "{} = {name};", function.pointer("loaded")).unwrap();
+        }
+        (loaded.function_aliases.len(), compile("-S", &text))
+    };
+    let (count, outcome) = check(CEPHFS);
+    assert_eq!(count, CEPHFS.matches("pub type ").count());
+    assert_eq!(count, CEPHFS.matches("= c\"ceph_").count());
+    if let Err(complaint) = outcome {
+        panic!("a loaded function differs from the header:\n{complaint}");
+    }
+    // Each is looked up by the name of its type.
+    for line in CEPHFS.lines().filter(|line| line.contains("= c\"ceph_")) {
+        let (typed, symbol) = line.split_once(" = c\"").unwrap();
+        let (_field, of_type) = typed.split_once(": ").unwrap();
+        assert_eq!(symbol, format!("{}\",", snake(of_type)));
+    }
+    for (right, wrong) in [
+        ("mode: mode_t,", "mode: u64,"),
+        ("uid: uid_t", "uid: *mut uid_t"),
+        (") -> *mut UserPerm;", ") -> c_int;"),
+        ("de: *mut libc::dirent", "de: *mut c_char"),
+    ] {
+        assert!(CEPHFS.contains(right), "{right}");
+        assert!(check(&CEPHFS.replace(right, wrong)).1.is_err(), "{wrong}");
+    }
+}
+
+#[test]
+fn the_library_is_found() {
+    assert!(ceph_sys::cephfs::library().is_some());
 }
 
 #[test]
