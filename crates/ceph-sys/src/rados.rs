@@ -314,6 +314,13 @@ unsafe extern "C" {
         outs: *mut *mut c_char,
         outslen: *mut size_t,
     ) -> c_int;
+    /// Asks the monitors for a number for a snapshot in the context's pool; `snapid` must outlive
+    /// the completion.
+    pub fn rados_aio_ioctx_selfmanaged_snap_create(
+        io: rados_ioctx_t,
+        snapid: *mut u64,
+        completion: rados_completion_t,
+    );
     /// Frees an answer the library allocated; null is allowed.
     pub fn rados_buffer_free(buf: *mut c_char);
 }

@@ -36,6 +36,8 @@ pub const RBD_IMAGE_OPTION_STRIPE_UNIT: c_int = 3;
 pub const RBD_IMAGE_OPTION_STRIPE_COUNT: c_int = 4;
 /// Image option: the name of the pool for the data.
 pub const RBD_IMAGE_OPTION_DATA_POOL: c_int = 10;
+/// Image option: which form of clone, 1 or 2.
+pub const RBD_IMAGE_OPTION_CLONE_FORMAT: c_int = 12;
 /// Trash source: moved by a user.
 pub const RBD_TRASH_IMAGE_SOURCE_USER: rbd_trash_image_source_t = 0;
 
@@ -154,6 +156,15 @@ unsafe extern "C" {
         size: u64,
         opts: rbd_image_options_t,
     ) -> c_int;
+    /// Makes an image that shows a snapshot's data; EEXIST when the name is taken.
+    pub fn rbd_clone3(
+        p_ioctx: rados_ioctx_t,
+        p_name: *const c_char,
+        p_snapname: *const c_char,
+        c_ioctx: rados_ioctx_t,
+        c_name: *const c_char,
+        c_opts: rbd_image_options_t,
+    ) -> c_int;
     /// Removes an image with its data; EBUSY when watched, ENOTEMPTY when it has snapshots.
     pub fn rbd_remove(io: rados_ioctx_t, name: *const c_char) -> c_int;
     /// Lists images by name; `max_images` is the array's length in and the number of images out;
@@ -239,6 +250,37 @@ unsafe extern "C" {
     ) -> c_int;
     /// Frees the entries (not the array) of [`rbd_snap_list`], up to one without a name.
     pub fn rbd_snap_list_end(snaps: *mut rbd_snap_info_t);
+
+    /// Takes a snapshot; EEXIST when there is one of that name.
+    pub fn rbd_snap_create(image: rbd_image_t, snapname: *const c_char) -> c_int;
+    /// Removes a snapshot, or moves it to the snapshots' trash while it has clones (format 2);
+    /// ENOENT when there is none of that name.
+    pub fn rbd_snap_remove(image: rbd_image_t, snapname: *const c_char) -> c_int;
+    /// Writes the number of the snapshot of that name.
+    pub fn rbd_snap_get_id(image: rbd_image_t, snapname: *const c_char, snap_id: *mut u64)
+    -> c_int;
+    /// Shows the image as it was at a snapshot, in any namespace; `CEPH_NOSNAP` shows its present.
+    pub fn rbd_snap_set_by_id(image: rbd_image_t, snap_id: u64) -> c_int;
+    /// Copies all that an image still takes from its parent, and lets go of it. EINVAL when it has
+    /// no parent.
+    pub fn rbd_flatten_with_progress(
+        image: rbd_image_t,
+        cb: librbd_progress_fn_t,
+        cbdata: *mut c_void,
+    ) -> c_int;
+    /// Tells the extents that differ between a snapshot (null: the beginning) and what the image
+    /// shows; the callback's third argument is whether the extent exists, and a negative result of
+    /// it ends the walk with that errno.
+    pub fn rbd_diff_iterate2(
+        image: rbd_image_t,
+        fromsnapname: *const c_char,
+        ofs: u64,
+        len: u64,
+        include_parent: u8,
+        whole_object: u8,
+        cb: Option<unsafe extern "C" fn(u64, size_t, c_int, *mut c_void) -> c_int>,
+        arg: *mut c_void,
+    ) -> c_int;
 
     /// Writes a metadata value; `val_len` is the buffer's length in and the value's out; ERANGE
     /// when it does not fit.

@@ -3,6 +3,8 @@
 //! Numbers are little-endian; a string is its length (`u32`) and its bytes; a map is its size
 //! (`u32`) and its keys and values in turn (Ceph's `include/encoding.h`).
 
+pub(crate) mod structs;
+
 use crate::error::Errno;
 
 /// Appends a string or a buffer.

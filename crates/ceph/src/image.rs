@@ -7,6 +7,7 @@
 
 pub(crate) mod data;
 mod metadata;
+mod snapshots;
 mod users;
 
 use std::ffi::{CStr, c_void};

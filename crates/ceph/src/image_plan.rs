@@ -26,7 +26,8 @@ use cuttle_model::{ByteSize, ImageId, ImageName, ObjectUuid};
 use crate::connection::text;
 use crate::encoding;
 use crate::error::{Errno, Error};
-use crate::images::{ImageOptions, header_object, id_object};
+use crate::image_options::ImageOptions;
+use crate::images::{header_object, id_object};
 use crate::io::Io;
 use crate::write::{WriteOp, write_many};
 

@@ -14,13 +14,13 @@
 use std::ptr;
 
 use ceph_sys::{rados, rbd};
-use cuttle_model::{ByteSize, ImageId, ImageName, PoolName, RadosNamespace};
-use libc::c_int;
+use cuttle_model::{ByteSize, ImageId, ImageName, RadosNamespace};
 
 use crate::commands::Answer;
 use crate::connection::text;
 use crate::encoding;
 use crate::error::{Errno, Error};
+use crate::image_options::{Built, ImageOptions};
 use crate::image_plan::object_map_object;
 use crate::io::Io;
 use crate::read::{ReadOp, read_many};
@@ -30,21 +30,6 @@ use crate::write::WriteOp;
 const NO_SNAP: u64 = u64::MAX - 1;
 /// Longer than any encoded image identifier.
 const ID_OBJECT_MAX: usize = 4096;
-
-/// How a new image is made; what is `None` is left to librbd's configuration.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ImageOptions {
-    /// The feature bits, exactly. Giving them saves a round trip: librbd need not ask the OSDs.
-    pub features: Option<u64>,
-    /// The pool for the data.
-    pub data_pool: Option<PoolName>,
-    /// Bytes per stripe unit.
-    pub stripe_unit: Option<u64>,
-    /// Objects per stripe.
-    pub stripe_count: Option<u64>,
-    /// The object size as a power of two (22: 4 MiB).
-    pub order: Option<u8>,
-}
 
 /// Some of the images of a pool and namespace, in the order of their names.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -75,51 +60,6 @@ struct FoundByName {
     id_object: Option<Vec<u8>>,
 }
 
-/// An `rbd_image_options_t`, freed on drop.
-struct Built(rbd::rbd_image_options_t);
-
-impl Drop for Built {
-    fn drop(&mut self) {
-        // SAFETY: the options were made below and are freed once.
-        unsafe { rbd::rbd_image_options_destroy(self.0) };
-    }
-}
-
-impl Built {
-    fn new(options: &ImageOptions) -> Result<Self, Errno> {
-        let mut handle = ptr::null_mut();
-        // SAFETY: the handle is written.
-        unsafe { rbd::rbd_image_options_create(&raw mut handle) };
-        let built = Self(handle);
-        let numbers = [
-            (rbd::RBD_IMAGE_OPTION_FORMAT, Some(2)),
-            (rbd::RBD_IMAGE_OPTION_FEATURES, options.features),
-            (rbd::RBD_IMAGE_OPTION_ORDER, options.order.map(u64::from)),
-            (rbd::RBD_IMAGE_OPTION_STRIPE_UNIT, options.stripe_unit),
-            (rbd::RBD_IMAGE_OPTION_STRIPE_COUNT, options.stripe_count),
-        ];
-        for (option, value) in numbers {
-            if let Some(value) = value {
-                built.set_number(option, value)?;
-            }
-        }
-        if let Some(pool) = &options.data_pool {
-            let (option, pool) = (rbd::RBD_IMAGE_OPTION_DATA_POOL, text(pool.as_str())?);
-            // SAFETY: the options are live; the text is NUL-terminated and copied.
-            let result =
-                unsafe { rbd::rbd_image_options_set_string(built.0, option, pool.as_ptr()) };
-            Errno::check(result)?;
-        }
-        Ok(built)
-    }
-
-    fn set_number(&self, option: c_int, value: u64) -> Result<(), Errno> {
-        // SAFETY: the options are live and used by this thread alone.
-        let result = unsafe { rbd::rbd_image_options_set_uint64(self.0, option, value) };
-        Errno::check(result).map(drop)
-    }
-}
-
 impl Io {
     /// Makes an image.
     ///
@@ -143,8 +83,14 @@ impl Io {
             let image = text(name.as_str())?;
             let options = Built::new(options)?;
             // SAFETY: context and options are live; the name is NUL-terminated and copied.
-            let result =
-                unsafe { rbd::rbd_create4(self.handle(), image.as_ptr(), size.bytes(), options.0) };
+            let result = unsafe {
+                rbd::rbd_create4(
+                    self.handle(),
+                    image.as_ptr(),
+                    size.bytes(),
+                    options.handle(),
+                )
+            };
             Errno::check(result).map(drop)
         })
     }

@@ -6,6 +6,7 @@
     reason = "the helpers of tests fail the test"
 )]
 
+mod clones;
 mod commands;
 mod connections;
 mod data;
