@@ -275,6 +275,40 @@ impl Io {
         self.write(&header_object(id), op)
     }
 
+    /// One entry of the metadata of the image with that identifier, without opening it; `None` when
+    /// there is no such entry, or no such image.
+    ///
+    /// # Errors
+    /// Any other failure of the call; EBADMSG when the answer has another form.
+    ///
+    /// # Blocking
+    /// One round trip.
+    pub fn image_metadata_by_id(&self, id: &ImageId, key: &str) -> Result<Option<String>, Error> {
+        let object = header_object(id);
+        let malformed = |errno| self.error("rados.exec_read", &self.name(&object), errno);
+        let input = encoding::one_string(key).map_err(malformed)?;
+        let answer = self.exec(&object, "rbd", "metadata_get", &input)?;
+        answer
+            .map(|answer| encoding::string(&answer).map_err(malformed))
+            .transpose()
+    }
+
+    /// Removes one entry of the metadata of the image with that identifier, without opening it, if
+    /// there is one.
+    ///
+    /// # Errors
+    /// `is_absent` when the image has no header.
+    ///
+    /// # Blocking
+    /// One round trip.
+    ///
+    /// # Idempotency
+    /// Idempotent.
+    pub fn remove_image_metadata_by_id(&self, id: &ImageId, key: &str) -> Result<(), Error> {
+        let op = WriteOp::new().assert_exists().remove_image_metadata(key);
+        self.write(&header_object(id), op)
+    }
+
     /// Whether any client watches the image with that identifier: has it open for writing, or
     /// mapped. An image without a header is not watched.
     ///

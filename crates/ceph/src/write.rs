@@ -163,6 +163,14 @@ impl WriteOp {
         let input = encoding::metadata(entries).unwrap_or_default();
         self.exec("rbd", "metadata_set", &input)
     }
+
+    /// Removes one entry of an RBD image's metadata, present or not. For its header object, as
+    /// [`WriteOp::set_image_metadata`].
+    #[must_use]
+    pub fn remove_image_metadata(self, key: &str) -> Self {
+        let input = encoding::one_string(key).unwrap_or_default();
+        self.exec("rbd", "metadata_remove", &input)
+    }
 }
 
 /// Makes several compound writes, of different objects, at once and waits for all: together they

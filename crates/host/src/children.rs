@@ -151,7 +151,7 @@ const STEPS: [&str; 32] = [
     "EXT4_IOC_RESIZE_FS",
     "XFS_IOC_FSGEOMETRY",
     "XFS_IOC_FSGROWFSDATA",
-    "pwrite",
+    "BLKFLSBUF",
     "system call",
 ];
 

@@ -262,19 +262,26 @@ impl Error {
         self.is(libc::ETIMEDOUT) || matches!(self, Self::Hung { .. } | Self::ProgramLate { .. })
     }
 
-    /// Whether the call says that the mount it touched is dead: the server behind it is gone, it
-    /// was shut down, or it does not answer.
+    /// Whether the kernel says that the server behind the mount it touched is gone for good: the
+    /// connection of a FUSE file system was cut (ENOTCONN, ECONNABORTED).
+    #[must_use]
+    pub fn is_disconnected(&self) -> bool {
+        self.is(libc::ENOTCONN) || self.is(libc::ECONNABORTED)
+    }
+
+    /// Whether the kernel says that the mount it touched does not work: the server behind it is
+    /// gone or has turned this node away, its storage failed, or it was shut down. That a call did
+    /// not come back ([`Error::is_late`]) says no such thing.
     #[must_use]
     pub fn is_dead_mount(&self) -> bool {
-        const DEAD: [i32; 6] = [
-            libc::ENOTCONN,
+        const DEAD: [i32; 5] = [
             libc::ESTALE,
             libc::EIO,
             libc::EACCES,
             libc::EHOSTDOWN,
             libc::ESHUTDOWN,
         ];
-        matches!(self, Self::Hung { .. }) || DEAD.iter().any(|number| self.is(*number))
+        self.is_disconnected() || DEAD.iter().any(|number| self.is(*number))
     }
 }
 

@@ -2,23 +2,15 @@
 //!
 //! # Never destroying data
 //! Only a device that is *positively* empty is formatted: `blkid` recognises nothing on it, and
-//! our own reading finds nothing but zeros at its start, its end, and where known file systems
-//! keep copies of their superblocks. Anything else that is not recognised is [`Probe::Unknown`].
+//! our own reading, past the kernel's cache, finds nothing but zeros at its start, its end, where
+//! known file systems keep copies of their superblocks, and at the start of every object of an
+//! image. Anything else that is not recognised is [`Probe::Unknown`] or [`Probe::Remains`].
 //!
-//! A crash in the middle of mkfs would leave such an unknown device, which could never be used
-//! again. So [`Host::make_filesystem`] first writes a mark onto the empty device, close to its
-//! end, where mkfs writes nothing, and erases it when mkfs has succeeded:
-//!
-//! ```text
-//!  Empty ──mark──► marked ──mkfs──► half made ──mkfs──► made, marked ──erase──► Filesystem
-//!                    └───────── Unfinished ──┘            └─ Filesystem; check() erases the mark
-//! ```
-//!
-//! A marked device without a recognised file system is [`Probe::Unfinished`] and may be formatted
-//! again: nothing was ever mounted from it. The mark lies on the device rather than in a note of
-//! the node, because the next attempt may be made by another node, and because a note that
-//! outlives its truth would one day be a licence to destroy data. A device with a recognised file
-//! system is never formatted, marked or not.
+//! A mkfs that is cut off leaves remains, and whoever else writes may leave what looks the same.
+//! Nothing on the device can tell the two apart for certain, so the caller must know it
+//! ([`History::MkfsBegun`]) from a note that is made before a mkfs, belongs to this very device,
+//! and is taken back after it. Even then only [`Probe::Remains`] are formatted over: a file system,
+//! or anything at the very start of the device, is not.
 
 mod check;
 mod ext;
@@ -30,9 +22,19 @@ mod usage;
 
 pub use check::Check;
 pub use grow::Growth;
-pub use make::MakeFilesystem;
+pub use make::{Clearance, MakeFilesystem};
 pub use probe::Probe;
 pub use usage::Usage;
+
+/// What is known of a device beside what is on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum History {
+    /// Nothing.
+    Unknown,
+    /// It was positively empty, then a mkfs began on it, which is not known to have finished; and
+    /// nobody has been given the device since.
+    MkfsBegun,
+}
 
 /// A kind of file system that the driver makes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

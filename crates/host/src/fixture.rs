@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 use cuttle_door::{Doors, FaultPlan, Ledger};
 use tempfile::TempDir;
 
-use crate::{AbsolutePath, AttachLoop, DeviceMount, FilesystemKind, Host, Limits, LoopDevice};
+use crate::{
+    AbsolutePath, AttachLoop, DeviceMount, FilesystemKind, History, Host, Limits, LoopDevice,
+};
 use crate::{MakeFilesystem, MountOptions};
 
 pub(crate) const MIB: u64 = 1 << 20;
@@ -132,7 +134,8 @@ impl Disk {
             kind,
             options: None,
         };
-        host().make_filesystem(&wanted).unwrap();
+        let clearance = host().clear_for_mkfs(&disk.device.path, History::Unknown);
+        host().make_filesystem(&wanted, clearance.unwrap()).unwrap();
         disk
     }
 

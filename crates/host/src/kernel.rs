@@ -8,6 +8,7 @@ use crate::{Error, Host};
 
 const RBD_FEATURES: &str = "/sys/bus/rbd/supported_features";
 const RELEASE: &str = "/proc/sys/kernel/osrelease";
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 const FILESYSTEMS: &str = "/proc/filesystems";
 
 /// How long loading a module may take.
@@ -52,6 +53,16 @@ impl fmt::Display for KernelRelease {
 }
 
 impl Host {
+    /// What tells this run of the machine from every other: what was noted under another one says
+    /// nothing about the devices, processes and mounts of now.
+    ///
+    /// # Errors
+    /// The errno of reading it from `/proc`.
+    pub fn boot_id(&self) -> Result<String, Error> {
+        let text = self.read_kernel_file(BOOT_ID)?.unwrap_or_default();
+        Ok(text.trim().to_owned())
+    }
+
     /// The release of the running kernel.
     ///
     /// # Errors

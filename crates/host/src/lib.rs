@@ -44,7 +44,9 @@ pub use block_device::BlockDevice;
 pub use capability::Capability;
 pub use errno::Errno;
 pub use error::Error;
-pub use filesystem::{Check, FilesystemKind, Growth, MakeFilesystem, Probe, Usage};
+pub use filesystem::{
+    Check, Clearance, FilesystemKind, Growth, History, MakeFilesystem, Probe, Usage,
+};
 pub use kernel::KernelRelease;
 pub use loop_device::{AttachLoop, Detached, LoopDevice};
 pub use memory::{limit_arenas, trim_heap};

@@ -164,6 +164,32 @@ fn metadata_set_by_identifier_is_what_rbd_lists() {
 }
 
 #[test]
+fn metadata_is_read_and_removed_by_identifier() {
+    let setup = setup();
+    setup.make("i");
+    let id = setup.io.image_id(&image("i")).unwrap().unwrap();
+    let read = |key: &str| setup.io.image_metadata_by_id(&id, key).unwrap();
+    let words = ["image-meta", "set", &setup.spec("i"), "mark", "one ✓"];
+    setup.witness.rbd(&words).unwrap();
+    assert_eq!(read("mark").as_deref(), Some("one ✓"));
+    assert_eq!(read("another"), None);
+    setup.io.remove_image_metadata_by_id(&id, "mark").unwrap();
+    setup.io.remove_image_metadata_by_id(&id, "mark").unwrap();
+    assert_eq!(read("mark"), None);
+    let nobody = ImageId::new("00000000000000").unwrap();
+    assert_eq!(
+        setup.io.image_metadata_by_id(&nobody, "mark").unwrap(),
+        None
+    );
+    let error = setup
+        .io
+        .remove_image_metadata_by_id(&nobody, "mark")
+        .unwrap_err();
+    assert!(error.is_absent(), "{error}");
+    assert_eq!(setup.io.read(&header_object(&nobody), 1).unwrap(), None);
+}
+
+#[test]
 fn metadata_of_no_image_makes_no_header() {
     let setup = setup();
     let nobody = ImageId::new("00000000000000").unwrap();

@@ -2,13 +2,15 @@
 //!
 //! The kernel replays journals; that is all a healthy file system ever needs. e2fsck runs only on
 //! an ext file system whose superblock says that it has errors, and only with `-p`, which repairs
-//! what is safe and stops at anything else. XFS is never repaired by a machine.
+//! what is safe and stops at anything else; it looks at everything (`-f`) where a mkfs may have
+//! been cut off. XFS is never repaired by a machine, and says itself when its mkfs did not finish.
 
 use crate::process::{Exit, Program, told};
 use crate::{AbsolutePath, Error, Host};
 
 use super::ext::ExtSuperblock;
-use super::is_ext;
+use super::survey::Reading;
+use super::{History, is_ext};
 
 /// How a check ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,24 +32,27 @@ impl Host {
     /// # Errors
     /// [`Error::FilesystemDamaged`] when errors are left that need an operator,
     /// [`Error::ProgramFailed`] when e2fsck could not work.
-    pub fn check_filesystem(&self, device: &AbsolutePath, kind: &str) -> Result<Check, Error> {
+    pub fn check_filesystem(
+        &self,
+        device: &AbsolutePath,
+        kind: &str,
+        history: History,
+    ) -> Result<Check, Error> {
         let about = self.block_device(device)?;
         let is_mounted = self.mount_table()?.of_device(about.number).next().is_some();
         if about.read_only || is_mounted {
             return Ok(Check::Skipped);
         }
-        let survey = self.survey(device)?;
-        let mut check = Check::Sound;
-        if is_ext(kind) {
-            let superblock = ExtSuperblock::read(&survey.head);
-            if survey.marked || superblock.is_some_and(|superblock| superblock.has_errors) {
-                check = self.e2fsck(device, survey.marked)?;
-            }
+        if !is_ext(kind) {
+            return Ok(Check::Sound);
         }
-        if survey.marked {
-            self.erase_mark(device)?;
+        let survey = self.survey(device, Reading::Cached)?;
+        let whole = history == History::MkfsBegun;
+        let superblock = ExtSuperblock::read(&survey.head);
+        if whole || superblock.is_some_and(|superblock| superblock.has_errors) {
+            return self.e2fsck(device, whole);
         }
-        Ok(check)
+        Ok(Check::Sound)
     }
 
     /// `whole`: look at everything, even if the superblock claims to be clean.

@@ -17,6 +17,7 @@ use crate::{AbsolutePath, BlockDevice, Error, Host};
 
 use super::ext::ExtSuperblock;
 use super::is_ext;
+use super::survey::Reading;
 
 const EXT4_IOC_RESIZE_FS: Opcode = opcode::write::<u64>(b'f', 16);
 const XFS_IOC_FSGEOMETRY_V1: Opcode = opcode::read::<XfsGeometry>(b'X', 100);
@@ -105,7 +106,7 @@ impl Host {
     }
 
     fn ext_superblock(&self, device: &AbsolutePath) -> Result<ExtSuperblock, Error> {
-        let survey = self.survey(device)?;
+        let survey = self.survey(device, Reading::Cached)?;
         ExtSuperblock::read(&survey.head).ok_or_else(|| Error::Unreadable {
             path: device.to_string(),
             found: format!("{:?}", survey.head.get(1024..1088).unwrap_or_default()),

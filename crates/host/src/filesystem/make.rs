@@ -3,7 +3,7 @@
 use crate::process::Program;
 use crate::{AbsolutePath, Error, Host};
 
-use super::{FilesystemKind, Probe};
+use super::{FilesystemKind, History, Probe};
 
 /// A file system to be made.
 #[derive(Debug, Clone, Copy)]
@@ -14,6 +14,14 @@ pub struct MakeFilesystem<'a> {
     pub kind: FilesystemKind,
     /// Options for mkfs in place of the usual ones; each is one argument.
     pub options: Option<&'a [String]>,
+}
+
+/// That a device may be formatted, as it was found a moment ago.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Clearance {
+    device: AbsolutePath,
+    /// Whether remains of a mkfs may be there.
+    again: bool,
 }
 
 impl MakeFilesystem<'_> {
@@ -44,23 +52,18 @@ impl MakeFilesystem<'_> {
 }
 
 impl Host {
-    /// Makes a file system on a device that is positively empty, or on which a mkfs of ours did
-    /// not finish (see the head of this module).
-    ///
-    /// # Guarantees
-    /// A device with any other content is left untouched; that includes content in the middle, as
-    /// far as samples of every object of an image show it. After a crash at any instant the next
-    /// call finishes the work: the device is then `Empty`, `Unfinished`, or carries the file
-    /// system (then call [`Host::check_filesystem`], which takes the mark off).
-    ///
-    /// # Idempotency
-    /// None: a device that carries the file system is [`Error::NotEmpty`]. Probe first.
+    /// Finds out whether a device may be formatted: it is positively empty, or carries only the
+    /// remains of a mkfs which the caller knows of (see the head of this module). Nothing is
+    /// written.
     ///
     /// # Errors
-    /// [`Error::NotEmpty`] with what was found (also while the device is mounted),
-    /// [`Error::ProgramFailed`] with mkfs's words, and those of [`Host::probe`].
-    pub fn make_filesystem(&self, wanted: &MakeFilesystem<'_>) -> Result<(), Error> {
-        let device = wanted.device;
+    /// [`Error::NotEmpty`] with what was found (also while the device is mounted), and those of
+    /// [`Host::probe`].
+    pub fn clear_for_mkfs(
+        &self,
+        device: &AbsolutePath,
+        history: History,
+    ) -> Result<Clearance, Error> {
         let refuse = |found: String| {
             Err(Error::NotEmpty {
                 device: device.to_string(),
@@ -72,22 +75,55 @@ impl Host {
             return refuse(format!("mounted on {}", mount.mount_point.display()));
         }
         let again = match self.probe(device)? {
-            Probe::Empty => false,
-            Probe::Unfinished => true,
-            other @ (Probe::Filesystem { .. }
+            Probe::Empty => match self.find_anything(device)? {
+                None => false,
+                // The mkfs may have begun elsewhere than where a probe looks.
+                Some(_) if history == History::MkfsBegun => true,
+                Some(at) => return refuse(format!("content that is not recognised, at byte {at}")),
+            },
+            Probe::Remains { .. } if history == History::MkfsBegun => true,
+            other @ (Probe::Remains { .. }
+            | Probe::Filesystem { .. }
             | Probe::PartitionTable { .. }
             | Probe::Signature { .. }
             | Probe::Unknown { .. }) => return refuse(other.words()),
         };
-        if !again && let Some(at) = self.find_anything(device)? {
-            return refuse(format!("content that is not recognised, at byte {at}"));
+        let device = device.clone();
+        Ok(Clearance { device, again })
+    }
+
+    /// Makes a file system on a device that has just been cleared for it.
+    ///
+    /// # Guarantees
+    /// A device with any other content is left untouched; that includes content in the middle, as
+    /// far as samples of every object of an image show it.
+    ///
+    /// # Crash
+    /// The device is then empty, carries remains, or a file system, perhaps not a whole one
+    /// (then call [`Host::check_filesystem`] with [`History::MkfsBegun`]).
+    ///
+    /// # Idempotency
+    /// None: a device that carries a file system is not cleared again.
+    ///
+    /// # Errors
+    /// [`Error::NotEmpty`] for a device that was not cleared, [`Error::ProgramFailed`] with mkfs's
+    /// words (also while somebody else uses the device), [`Error::ProgramLate`].
+    pub fn make_filesystem(
+        &self,
+        wanted: &MakeFilesystem<'_>,
+        clearance: Clearance,
+    ) -> Result<(), Error> {
+        let Clearance { device, again } = clearance;
+        if device != *wanted.device {
+            return Err(Error::NotEmpty {
+                device: wanted.device.to_string(),
+                found: "never looked at".to_owned(),
+            });
         }
-        // Written again, too: the first mkfs may have reached one of the copies.
-        self.mark_unfinished(device)?;
-        let program = wanted.program(again).within(self.limits.filesystem);
-        self.run("host.mkfs", &program)?
-            .expect_success(&program.name())?;
-        self.erase_mark(device)
+        let program = wanted.program(again);
+        let program = program.within(self.limits.filesystem);
+        let finished = self.run("host.mkfs", &program)?;
+        finished.expect_success(&program.name()).map(drop)
     }
 }
 

@@ -3,15 +3,19 @@
 use crate::process::{Exit, Program};
 use crate::{AbsolutePath, Error, Host};
 
-use super::survey::Survey;
+use super::survey::{Reading, Survey};
 
 /// What was found on a device.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Probe {
     /// Positively nothing: blkid recognises nothing, and all that was read is zero.
     Empty,
-    /// A mkfs of ours began and did not finish; nothing was ever mounted from the device.
-    Unfinished,
+    /// What a mkfs that was cut off may have left: content that nothing recognises, with an empty
+    /// start; or an XFS that says that it is not finished. Others may have written it just as well.
+    Remains {
+        /// What is known of it.
+        found: String,
+    },
     /// A file system.
     Filesystem {
         /// Its kind, as the kernel names it.
@@ -44,11 +48,10 @@ impl Probe {
     pub fn words(&self) -> String {
         match self {
             Self::Empty => "nothing".to_owned(),
-            Self::Unfinished => "an unfinished mkfs".to_owned(),
             Self::Filesystem { kind, .. } => format!("file system {kind}"),
             Self::PartitionTable { kind } => format!("partition table {kind}"),
             Self::Signature { kind, usage } => format!("{kind}, used for {usage}"),
-            Self::Unknown { found } => found.clone(),
+            Self::Remains { found } | Self::Unknown { found } => found.clone(),
         }
     }
 }
@@ -80,7 +83,7 @@ impl Host {
     /// A device that cannot be read is an error, never empty; [`Error::NotABlockDevice`],
     /// [`Error::Hung`], [`Error::ProgramFailed`] for an answer of blkid that is not known.
     pub fn probe(&self, device: &AbsolutePath) -> Result<Probe, Error> {
-        let survey = self.survey(device)?;
+        let survey = self.survey(device, Reading::Fresh)?;
         let blkid = self.blkid(device)?;
         Ok(judge(&survey, blkid))
     }
@@ -155,11 +158,7 @@ fn judge(survey: &Survey, blkid: Blkid) -> Probe {
         let usage = found.usage.unwrap_or_default();
         if kind == "xfs" && survey.is_xfs_in_progress() {
             let found = "an xfs that mkfs did not finish".to_owned();
-            return if survey.marked {
-                Probe::Unfinished
-            } else {
-                Probe::Unknown { found }
-            };
+            return Probe::Remains { found };
         }
         return if usage == "filesystem" {
             Probe::Filesystem {
@@ -173,17 +172,19 @@ fn judge(survey: &Survey, blkid: Blkid) -> Probe {
     if let Some(kind) = found.table {
         return Probe::PartitionTable { kind };
     }
-    if survey.marked {
-        return Probe::Unfinished;
-    }
     match survey.content_at {
         None if survey.size.bytes() > 0 => Probe::Empty,
         None => Probe::Unknown {
             found: "a device of no size".to_owned(),
         },
-        Some(at) => Probe::Unknown {
-            found: format!("content that blkid does not recognise, at byte {at}"),
-        },
+        Some(at) => {
+            let found = format!("content that blkid does not recognise, at byte {at}");
+            if survey.has_empty_start() {
+                Probe::Remains { found }
+            } else {
+                Probe::Unknown { found }
+            }
+        }
     }
 }
 
@@ -198,7 +199,6 @@ mod tests {
         Survey {
             size,
             content_at: None,
-            marked: false,
             head,
         }
     }
@@ -212,6 +212,7 @@ mod tests {
         assert_eq!(judge(&survey(), Blkid::Nothing), Probe::Empty);
         let content = Survey {
             content_at: Some(7),
+            head: vec![7; 2048],
             ..survey()
         };
         assert!(
@@ -238,25 +239,38 @@ mod tests {
     }
 
     #[test]
-    fn a_mark_counts_only_where_nothing_is_recognised() {
-        let marked = Survey {
-            marked: true,
-            content_at: Some(9),
+    fn content_behind_an_empty_start_may_be_the_remains_of_a_mkfs() {
+        let behind = Survey {
+            content_at: Some(4096),
             ..survey()
         };
-        assert_eq!(judge(&marked, Blkid::Nothing), Probe::Unfinished);
+        assert!(matches!(
+            judge(&behind, Blkid::Nothing),
+            Probe::Remains { .. }
+        ));
+        let mut head = vec![0; 2048];
+        head[1500] = 1;
+        let at_the_start = Survey {
+            head,
+            content_at: Some(1500),
+            ..survey()
+        };
+        assert!(matches!(
+            judge(&at_the_start, Blkid::Nothing),
+            Probe::Unknown { .. }
+        ));
         for text in [
             "TYPE=ext4\nUSAGE=filesystem",
             "TYPE=crypto_LUKS\nUSAGE=crypto",
             "PTTYPE=gpt",
         ] {
-            assert_ne!(
-                judge(&marked, recognised(text)),
-                Probe::Unfinished,
-                "{text}"
-            );
+            let found = judge(&behind, recognised(text));
+            assert!(!matches!(found, Probe::Remains { .. }), "{text}");
         }
-        assert_ne!(judge(&marked, Blkid::Ambivalent), Probe::Unfinished);
+        assert!(matches!(
+            judge(&behind, Blkid::Ambivalent),
+            Probe::Unknown { .. }
+        ));
     }
 
     #[test]
@@ -270,11 +284,6 @@ mod tests {
             content_at: Some(0),
             ..survey()
         };
-        assert!(matches!(judge(&half, found()), Probe::Unknown { .. }));
-        let marked = Survey {
-            marked: true,
-            ..half
-        };
-        assert_eq!(judge(&marked, found()), Probe::Unfinished);
+        assert!(matches!(judge(&half, found()), Probe::Remains { .. }));
     }
 }

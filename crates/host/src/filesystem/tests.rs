@@ -7,7 +7,7 @@ use std::time::Duration;
 use cuttle_door::{Doors, FaultPlan};
 use cuttle_model::ByteSize;
 
-use super::{Check, FilesystemKind, Growth, MakeFilesystem, Probe};
+use super::{Check, FilesystemKind, Growth, History, MakeFilesystem, Probe};
 use crate::fixture::{Disk, MIB, Place, faulty, host, impatient, path};
 use crate::{AbsolutePath, Capability, Error, Host, Limits, Program};
 
@@ -23,11 +23,26 @@ fn size_for(kind: FilesystemKind) -> u64 {
 }
 
 fn make(host: &Host, device: &AbsolutePath, kind: FilesystemKind) -> Result<(), Error> {
-    host.make_filesystem(&MakeFilesystem {
+    make_on(host, device, kind, History::Unknown)
+}
+
+fn make_on(
+    host: &Host,
+    device: &AbsolutePath,
+    kind: FilesystemKind,
+    history: History,
+) -> Result<(), Error> {
+    let clearance = host.clear_for_mkfs(device, history)?;
+    let wanted = MakeFilesystem {
         device,
         kind,
         options: None,
-    })
+    };
+    host.make_filesystem(&wanted, clearance)
+}
+
+fn check(host: &Host, device: &AbsolutePath, kind: &str) -> Result<Check, Error> {
+    host.check_filesystem(device, kind, History::Unknown)
 }
 
 fn has_kind(probe: &Probe, wanted: FilesystemKind) -> bool {
@@ -55,19 +70,11 @@ fn every_kind_is_made_found_mounted_and_used() {
         assert_eq!(host.probe(device).unwrap(), Probe::Empty);
         make(&host, device, kind).unwrap();
         assert!(has_kind(&host.probe(device).unwrap(), kind), "{kind:?}");
-        assert_eq!(
-            host.check_filesystem(device, kind.name()).unwrap(),
-            Check::Sound
-        );
+        assert_eq!(check(&host, device, kind.name()).unwrap(), Check::Sound);
         let target = disk.mount("m", kind.name(), &[]);
         std::fs::write(target.join("file").unwrap(), b"content").unwrap();
-        assert_eq!(
-            host.check_filesystem(device, kind.name()).unwrap(),
-            Check::Skipped
-        );
+        assert_eq!(check(&host, device, kind.name()).unwrap(), Check::Skipped);
         host.unmount(&target).unwrap();
-        // No trace of the mark is left in the room of the file system.
-        assert!(!host.survey(device).unwrap().marked);
     }
 }
 
@@ -82,12 +89,13 @@ fn options_replace_the_usual_ones_and_labels_are_told() {
     ];
     let device = &disk.device.path;
     let kind = FilesystemKind::Ext4;
-    host.make_filesystem(&MakeFilesystem {
+    let wanted = MakeFilesystem {
         device,
         kind,
         options: Some(&options),
-    })
-    .unwrap();
+    };
+    let clearance = host.clear_for_mkfs(device, History::Unknown).unwrap();
+    host.make_filesystem(&wanted, clearance).unwrap();
     let Probe::Filesystem { label, .. } = host.probe(device).unwrap() else {
         panic!("no file system");
     };
@@ -116,9 +124,12 @@ fn one_byte_anywhere_that_is_looked_at_stops_mkfs() {
     ] {
         let disk = Disk::new(size);
         disk.scribble(at, b"d");
-        let Probe::Unknown { found } = host.probe(&disk.device.path).unwrap() else {
+        let probe = host.probe(&disk.device.path).unwrap();
+        let (Probe::Unknown { found } | Probe::Remains { found }) = &probe else {
             panic!("byte {at} was overlooked");
         };
+        let behind_the_start = matches!(probe, Probe::Remains { .. });
+        assert_eq!(behind_the_start, at >= 2048, "byte {at}");
         assert!(found.ends_with(&format!("at byte {at}")), "{found}");
         let error = make(&host, &disk.device.path, FilesystemKind::Ext4).unwrap_err();
         assert!(matches!(error, Error::NotEmpty { .. }), "{error}");
@@ -209,36 +220,19 @@ fn what_cannot_be_read_is_an_error_and_not_empty() {
     assert!(error.to_string().contains("EIO"), "{error}");
 }
 
-#[test]
-fn a_mkfs_cut_off_at_any_call_is_finished_by_the_next() {
-    for kind in [FilesystemKind::Ext4, FilesystemKind::Xfs] {
-        let mut cut = 0;
-        for nth in 1.. {
-            let disk = Disk::new(size_for(kind));
-            let (host, _ledger) = faulty(&format!("fail@{nth}=EIO"));
-            if make(&host, &disk.device.path, kind).is_ok() {
-                break;
-            }
-            cut += 1;
-            finish(&disk.device.path, kind);
-        }
-        assert!(cut >= 7, "only {cut} calls were cut off");
-    }
-}
-
-/// What the node does after a crash: look again, and go on from what is found.
+/// What the node does after a crash, knowing that a mkfs had begun: look again, and go on from
+/// what is found.
 fn finish(device: &AbsolutePath, kind: FilesystemKind) {
-    let host = host();
+    let (host, begun) = (host(), History::MkfsBegun);
     match host.probe(device).unwrap() {
-        Probe::Empty | Probe::Unfinished => make(&host, device, kind).unwrap(),
+        Probe::Empty | Probe::Remains { .. } => make_on(&host, device, kind, begun).unwrap(),
         found @ (Probe::Filesystem { .. }
         | Probe::PartitionTable { .. }
         | Probe::Signature { .. }
         | Probe::Unknown { .. }) => assert!(has_kind(&found, kind), "{found:?}"),
     }
-    host.check_filesystem(device, kind.name()).unwrap();
+    host.check_filesystem(device, kind.name(), begun).unwrap();
     assert!(has_kind(&host.probe(device).unwrap(), kind));
-    assert!(!host.survey(device).unwrap().marked);
 }
 
 #[test]
@@ -248,32 +242,87 @@ fn a_mkfs_killed_in_its_work_is_finished_by_the_next() {
         // Without a pause mkfs is done at the end; cut it off ever later until it is.
         for micros in (200..).step_by(400) {
             let disk = Disk::new(size_for(kind));
+            let device = &disk.device.path;
             let limits = Limits {
                 filesystem: Duration::from_micros(micros),
                 ..Limits::default()
             };
             let host = Host::with_limits(Doors::new(FaultPlan::none()).host, limits);
-            match make(&host, &disk.device.path, kind) {
+            match make(&host, device, kind) {
                 Ok(()) => break,
                 Err(error) => assert!(matches!(error, Error::ProgramLate { .. }), "{error}"),
             }
             killed += 1;
-            finish(&disk.device.path, kind);
+            // Without knowledge of the mkfs, what it has left is somebody's data.
+            if matches!(host.probe(device).unwrap(), Probe::Remains { .. }) {
+                let error = make(&host, device, kind).unwrap_err();
+                assert!(matches!(error, Error::NotEmpty { .. }), "{error}");
+            }
+            finish(device, kind);
         }
     }
     assert!(killed > 2, "mkfs was killed only {killed} times");
 }
 
 #[test]
-fn half_a_file_system_without_our_mark_stays_untouched() {
+fn knowing_of_a_mkfs_is_no_licence_for_anything_else() {
+    let host = host();
+    let kind = FilesystemKind::Ext4;
+    let refused = |disk: &Disk| {
+        let error = make_on(&host, &disk.device.path, kind, History::MkfsBegun).unwrap_err();
+        assert!(matches!(error, Error::NotEmpty { .. }), "{error}");
+    };
+    // An application's own format, which begins where everything begins.
+    let disk = Disk::new(EXT);
+    disk.scribble(0, b"database");
+    refused(&disk);
+    let disk = Disk::formatted(FilesystemKind::Ext4, EXT);
+    refused(&disk);
+    let target = disk.mount("m", "ext4", &[]);
+    refused(&disk);
+    host.unmount(&target).unwrap();
+    // Only what a mkfs may have left.
+    let disk = Disk::new(EXT);
+    disk.scribble(MIB / 2, b"half a table of inodes");
+    make_on(&host, &disk.device.path, kind, History::MkfsBegun).unwrap();
+    assert!(has_kind(&host.probe(&disk.device.path).unwrap(), kind));
+}
+
+#[test]
+fn an_xfs_in_the_making_is_made_again_by_whom_knows_of_it_alone() {
+    let (host, kind) = (host(), FilesystemKind::Xfs);
+    let disk = Disk::formatted(kind, XFS);
+    let device = &disk.device.path;
+    // `sb_inprogress`
+    disk.scribble(126, &[1]);
+    assert!(matches!(host.probe(device).unwrap(), Probe::Remains { .. }));
+    make(&host, device, kind).unwrap_err();
+    make_on(&host, device, kind, History::MkfsBegun).unwrap();
+    assert!(has_kind(&host.probe(device).unwrap(), kind));
+}
+
+#[test]
+fn half_a_file_system_stays_untouched() {
     let (host, disk) = (host(), Disk::formatted(FilesystemKind::Ext4, EXT));
     // The first superblock is lost: blkid sees nothing, but the rest is somebody's data.
     disk.scribble(1024, &[0; 1024]);
     assert!(matches!(
         host.probe(&disk.device.path).unwrap(),
-        Probe::Unknown { .. }
+        Probe::Remains { .. }
     ));
     assert!(make(&host, &disk.device.path, FilesystemKind::Ext4).is_err());
+}
+
+#[test]
+fn a_device_is_looked_at_past_what_was_read_before() {
+    let (host, disk) = (host(), Disk::new(EXT));
+    let device = File::open(&disk.device.path).unwrap();
+    // Somebody keeps the device open, so that its cache stays, and has read emptiness.
+    device.read_exact_at(&mut vec![0; 1 << 20], 0).unwrap();
+    let file = File::options().write(true).open(&disk.file).unwrap();
+    file.write_all_at(b"from another node", 0).unwrap();
+    let found = host.probe(&disk.device.path).unwrap();
+    assert!(matches!(found, Probe::Unknown { .. }), "{found:?}");
 }
 
 #[test]
@@ -282,11 +331,8 @@ fn an_ext_with_errors_is_repaired_where_that_is_safe() {
     let device = &disk.device.path;
     debugfs(&disk, "set_super_value free_blocks_count 1");
     debugfs(&disk, "set_super_value state 2");
-    assert_eq!(
-        host.check_filesystem(device, "ext4").unwrap(),
-        Check::Repaired
-    );
-    assert_eq!(host.check_filesystem(device, "ext4").unwrap(), Check::Sound);
+    assert_eq!(check(&host, device, "ext4").unwrap(), Check::Repaired);
+    assert_eq!(check(&host, device, "ext4").unwrap(), Check::Sound);
 }
 
 #[test]
@@ -294,9 +340,7 @@ fn an_ext_that_needs_an_operator_is_left_to_one() {
     let (host, disk) = (host(), Disk::formatted(FilesystemKind::Ext4, EXT));
     debugfs(&disk, "clri <2>");
     debugfs(&disk, "set_super_value state 2");
-    let error = host
-        .check_filesystem(&disk.device.path, "ext4")
-        .unwrap_err();
+    let error = check(&host, &disk.device.path, "ext4").unwrap_err();
     assert!(matches!(error, Error::FilesystemDamaged { .. }), "{error}");
     assert!(error.to_string().contains("ended with code 4"), "{error}");
 }
@@ -306,7 +350,7 @@ fn a_read_only_device_is_not_checked() {
     let host = host();
     let disk = Disk::attach(EXT, true);
     assert_eq!(
-        host.check_filesystem(&disk.device.path, "ext4").unwrap(),
+        check(&host, &disk.device.path, "ext4").unwrap(),
         Check::Skipped
     );
 }
@@ -398,16 +442,24 @@ fn data_in_the_middle_is_not_formatted_over() {
     // Where no superblock is looked for, and nothing is recognised.
     let (host, disk) = (host(), Disk::new(64 * MIB));
     disk.scribble(20 * MIB + 4096, b"an application's own format");
-    let wanted = MakeFilesystem {
-        device: &disk.device.path,
-        kind: FilesystemKind::Ext4,
-        options: None,
-    };
-    let error = host.make_filesystem(&wanted).unwrap_err();
+    let kind = FilesystemKind::Ext4;
+    let error = make(&host, &disk.device.path, kind).unwrap_err();
     assert!(
         matches!(&error, Error::NotEmpty { found, .. } if found.contains("byte 20975616")),
         "{error}"
     );
     disk.scribble(20 * MIB + 4096, &[0; 27]);
-    host.make_filesystem(&wanted).unwrap();
+    make(&host, &disk.device.path, kind).unwrap();
+    // What was cleared is one device, not any.
+    let (cleared, other) = (Disk::new(EXT), Disk::new(EXT));
+    let clearance = host
+        .clear_for_mkfs(&cleared.device.path, History::Unknown)
+        .unwrap();
+    let wanted = MakeFilesystem {
+        device: &other.device.path,
+        kind,
+        options: None,
+    };
+    let error = host.make_filesystem(&wanted, clearance).unwrap_err();
+    assert!(matches!(error, Error::NotEmpty { .. }), "{error}");
 }
