@@ -5,6 +5,7 @@ mod expand;
 mod filesystem;
 mod image;
 mod image_spec;
+mod mkfs_note;
 mod node;
 mod publish;
 mod request;
@@ -30,7 +31,7 @@ pub use request::{
 };
 pub use stage::{StageError, StageFailure};
 pub use staged::StagedError;
-pub use stash::{Exporter, Stash, StashMalformed};
+pub use stash::{Exporter, Origin, Stash, StashMalformed};
 pub use stash_file::StashError;
 pub use stats::StatsError;
 pub use take_down::TakeDownError;

@@ -113,6 +113,12 @@ pub(crate) trait Attach {
         features: ImageFeatures,
     ) -> Result<(), AttachError>;
 
+    /// Notes in a new record, before it is written, what is needed later to tell what this staging
+    /// attaches from what others have attached before.
+    fn prepare(&self, _stash: &mut Stash) -> Result<(), AttachError> {
+        Ok(())
+    }
+
     /// How far the image of a staging directory is attached. Never asks the cluster.
     fn find(&self, place: Place<'_>) -> Result<Found, AttachError>;
 

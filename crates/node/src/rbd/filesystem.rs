@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use cuttle_host::{
-    AbsolutePath, Check, DeviceMount, Error as HostError, FilesystemKind, Growth, Host,
+    AbsolutePath, Check, DeviceMount, Error as HostError, FilesystemKind, Growth, History, Host,
     MakeFilesystem, OptionRefused, Probe,
 };
 use cuttle_model::{Class, FsType};
@@ -12,6 +12,8 @@ use tracing::{info, warn};
 use crate::host_failure::HostFailure;
 use crate::mount_plan::staging_options;
 use crate::rbd::attach::Attachment;
+use crate::rbd::image::ImageError;
+use crate::rbd::mkfs_note::{MkfsNote, Noted};
 use crate::verdict::{Verdict, explain_by_verdict};
 
 /// The filesystem made when nobody says which.
@@ -23,6 +25,9 @@ pub enum FilesystemError {
     /// A call to the host failed.
     #[error(transparent)]
     Host(#[from] HostFailure),
+    /// What is noted about a mkfs of the image could not be read or changed.
+    #[error("could not keep the note of a mkfs")]
+    Note(#[source] ImageError),
     /// A mount flag cannot be used.
     #[error("mount flags cannot be used")]
     Flag(#[source] OptionRefused),
@@ -49,6 +54,7 @@ impl FilesystemError {
     pub(crate) fn verdict(&self) -> Verdict<'_> {
         match self {
             Self::Host(failure) => failure.verdict(),
+            Self::Note(source) => Verdict::Of(source),
             Self::Flag(_) => Verdict::Own(1550, Class::Invalid),
             Self::TypeUnsupported(_) => Verdict::Own(1551, Class::Invalid),
             Self::EmptyReadOnly { .. } => Verdict::Own(1552, Class::Unmet),
@@ -58,7 +64,7 @@ impl FilesystemError {
 
     fn own_remedy(&self) -> Option<Cow<'static, str>> {
         Some(match self {
-            Self::Host(_) => return None,
+            Self::Host(_) | Self::Note(_) => return None,
             Self::Flag(_) => "correct mountOptions in the StorageClass or PersistentVolume".into(),
             Self::TypeUnsupported(_) => {
                 "set csi.storage.k8s.io/fstype in the StorageClass to ext4 or xfs".into()
@@ -81,6 +87,7 @@ explain_by_verdict!(FilesystemError);
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct StageFilesystem<'a> {
     pub(crate) attachment: &'a Attachment,
+    pub(crate) note: MkfsNote<'a>,
     pub(crate) mount_point: &'a AbsolutePath,
     pub(crate) fs_type: Option<&'a FsType>,
     pub(crate) flags: &'a [String],
@@ -108,15 +115,12 @@ impl StageFilesystem<'_> {
     /// formatted, and goes on from there.
     pub(crate) fn mount(self, host: &Host) -> Result<(), FilesystemError> {
         let device = &self.attachment.device;
-        let kind = self.find_or_make(host)?;
+        let noted = self.note.find().map_err(FilesystemError::Note)?;
+        let (kind, noted) = self.find_or_make(host, noted)?;
         let options = staging_options(&kind, self.flags, self.read_only);
         let options = options.map_err(FilesystemError::Flag)?;
         if !options.is_read_only() && !self.attachment.read_only {
-            let checked = host.check_filesystem(device, &kind);
-            let checked = checked.map_err(HostFailure::at("check the filesystem of", device))?;
-            if checked == Check::Repaired {
-                warn!(%device, kind, "the filesystem had errors, which fsck has repaired");
-            }
+            self.check(host, &kind, noted)?;
         }
         let mount = DeviceMount {
             device,
@@ -132,44 +136,92 @@ impl StageFilesystem<'_> {
         self.grow(host, &kind)
     }
 
-    /// The kind of filesystem on the device, made now if the device was empty.
-    fn find_or_make(self, host: &Host) -> Result<String, FilesystemError> {
+    /// The kind of filesystem on the device, made now if the device was empty, and what is noted
+    /// then.
+    fn find_or_make(self, host: &Host, noted: Noted) -> Result<(String, Noted), FilesystemError> {
         let device = &self.attachment.device;
         let wanted = Self::kind_wanted(self.fs_type)?;
         let found = host
             .probe(device)
             .map_err(HostFailure::at("look at", device))?;
-        match found {
-            Probe::Filesystem { kind, .. } => {
+        match (found, noted) {
+            (Probe::Filesystem { kind, .. }, _) => {
                 if self.fs_type.is_some_and(|fs_type| fs_type.as_str() != kind) {
                     // As with ceph-csi: a clone keeps its source's filesystem.
                     warn!(%device, kind, wanted = wanted.name(), "another filesystem is there");
                 }
-                Ok(kind)
+                Ok((kind, noted))
             }
-            Probe::Empty | Probe::Unfinished if self.read_only || self.attachment.read_only => {
+            (Probe::Empty, _) | (Probe::Remains { .. }, Noted::This)
+                if self.read_only || self.attachment.read_only =>
+            {
                 let device = device.clone();
                 Err(FilesystemError::EmptyReadOnly { device })
             }
-            Probe::Empty | Probe::Unfinished => {
-                let options = self.mkfs_options;
-                let make = MakeFilesystem {
-                    device,
-                    kind: wanted,
-                    options,
-                };
-                let made = host.make_filesystem(&make);
-                made.map_err(HostFailure::at("make a filesystem on", device))?;
-                info!(%device, kind = wanted.name(), "formatted");
-                Ok(wanted.name().to_owned())
+            (Probe::Empty, Noted::Nothing | Noted::Another) => {
+                self.make(host, wanted, History::Unknown)
             }
-            other @ (Probe::PartitionTable { .. }
-            | Probe::Signature { .. }
-            | Probe::Unknown { .. }) => Err(FilesystemError::NoFilesystem {
-                device: device.clone(),
-                found: other.words(),
-            }),
+            (Probe::Empty | Probe::Remains { .. }, Noted::This) => {
+                warn!(%device, "a mkfs was cut off, making the filesystem anew");
+                self.make(host, wanted, History::MkfsBegun)
+            }
+            (
+                other @ (Probe::Remains { .. }
+                | Probe::PartitionTable { .. }
+                | Probe::Signature { .. }
+                | Probe::Unknown { .. }),
+                noted,
+            ) => {
+                let mut found = other.words();
+                if noted == Noted::Another {
+                    found.push_str(" (copied from an image on which a mkfs was cut off)");
+                }
+                let device = device.clone();
+                Err(FilesystemError::NoFilesystem { device, found })
+            }
         }
+    }
+
+    /// Makes the filesystem. The note stands from before the first write until after the last.
+    fn make(
+        self,
+        host: &Host,
+        kind: FilesystemKind,
+        history: History,
+    ) -> Result<(String, Noted), FilesystemError> {
+        let device = &self.attachment.device;
+        let failed = || HostFailure::at("make a filesystem on", device);
+        let clearance = host.clear_for_mkfs(device, history).map_err(failed())?;
+        let make = MakeFilesystem {
+            device,
+            kind,
+            options: self.mkfs_options,
+        };
+        // Not before the device was cleared: the note would outweigh what is there the next time.
+        self.note.make().map_err(FilesystemError::Note)?;
+        host.make_filesystem(&make, clearance).map_err(failed())?;
+        self.note.forget().map_err(FilesystemError::Note)?;
+        info!(%device, kind = kind.name(), "formatted");
+        Ok((kind.name().to_owned(), Noted::Nothing))
+    }
+
+    /// Checks the filesystem; wholly where a mkfs may have been cut off, here or on the image that
+    /// this one is a copy of.
+    fn check(self, host: &Host, kind: &str, noted: Noted) -> Result<(), FilesystemError> {
+        let device = &self.attachment.device;
+        let history = match noted {
+            Noted::Nothing => History::Unknown,
+            Noted::This | Noted::Another => History::MkfsBegun,
+        };
+        let checked = host.check_filesystem(device, kind, history);
+        let checked = checked.map_err(HostFailure::at("check the filesystem of", device))?;
+        if checked == Check::Repaired {
+            warn!(%device, kind, "the filesystem had errors, which fsck has repaired");
+        }
+        if noted != Noted::Nothing {
+            self.note.forget().map_err(FilesystemError::Note)?;
+        }
+        Ok(())
     }
 
     /// Lets the filesystem fill a device that has grown while it was not mounted.

@@ -3,11 +3,14 @@
 use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
-use ceph::{Clusters, Image, OpenMode, Watcher};
+use ceph::{Clusters, Image, Io, OpenMode, Watcher};
 use cuttle_journal::LocateError;
-use cuttle_model::{Class, ClusterSettings, Credentials, ImageFeatures, NameError, PoolName};
+use cuttle_model::{
+    Class, ClusterSettings, Credentials, ImageFeatures, ImageId, NameError, PoolName,
+};
 
 use crate::rbd::image_spec::ImageSpec;
+use crate::rbd::mkfs_note::MkfsNote;
 use crate::rbd::request::Volume;
 use crate::verdict::{Verdict, explain_by_verdict};
 
@@ -117,17 +120,17 @@ impl ImageError {
 
 explain_by_verdict!(ImageError);
 
-/// A volume's image, open for reading; that makes no watch.
+/// Where a volume's image is.
 #[derive(Debug)]
-pub(crate) struct OpenedImage {
+pub(crate) struct LocatedImage {
     pub(crate) spec: ImageSpec,
-    pub(crate) features: ImageFeatures,
-    image: Image,
+    io: Io,
+    id: ImageId,
 }
 
-impl OpenedImage {
-    /// Follows the volume to its image and opens it.
-    pub(crate) fn open(
+impl LocatedImage {
+    /// Follows the volume to its image. A few round trips.
+    pub(crate) fn find(
         clusters: &Clusters,
         settings: &ClusterSettings,
         credentials: &Credentials,
@@ -139,13 +142,13 @@ impl OpenedImage {
             source,
         };
         let cluster = connected.map_err(failed)?;
-        let fsid = Some(cluster.fsid().map_err(failed)?);
+        let fsid = cluster.fsid().map_err(failed)?;
         let namespace = settings.rbd.namespace.clone();
-        let (io, image, known_absent) = match volume {
+        let (io, image, id) = match volume {
             Volume::Provisioned(handle) => {
                 let located = cuttle_journal::locate(&cluster, settings, handle)
                     .map_err(ImageError::Locate)?;
-                (located.io, located.image, located.image_id.is_none())
+                (located.io, located.image, located.image_id)
             }
             Volume::Static(place) => {
                 let io = cluster.io(&place.pool, &namespace);
@@ -153,37 +156,71 @@ impl OpenedImage {
                     pool: place.pool.to_string(),
                     source,
                 })?;
-                (io, place.image.clone(), false)
+                let id = io.image_id(&place.image).map_err(|source| {
+                    let (doing, image) = ("find", format!("{}/{}", place.pool, place.image));
+                    ImageError::Ceph {
+                        doing,
+                        image,
+                        source,
+                    }
+                })?;
+                (io, place.image.clone(), id)
             }
         };
         let spec = ImageSpec {
             pool: PoolName::new(io.pool_name()).map_err(ImageError::PoolName)?,
             namespace,
             image,
-            fsid,
+            fsid: Some(fsid),
+            pool_id: Some(io.pool_id()),
+            image_id: id.clone(),
         };
-        if known_absent {
-            return Err(ImageError::Absent {
-                image: spec.to_string(),
-            });
+        match id {
+            Some(id) => Ok(Self { spec, io, id }),
+            None => Err(absent(&spec)),
         }
+    }
+
+    /// Opens the image for reading, which makes no watch.
+    pub(crate) fn open(self) -> Result<OpenedImage, ImageError> {
+        let Self { spec, io, id } = self;
         let opened = match io.open_image(&spec.image, OpenMode::ReadOnly) {
             Ok(opened) => opened,
-            Err(source) if source.is_absent() => {
-                return Err(ImageError::Absent {
-                    image: spec.to_string(),
-                });
-            }
+            Err(source) if source.is_absent() => return Err(absent(&spec)),
             Err(source) => return Err(failed_at("open", &spec)(source)),
         };
+        let failed = failed_at("read the identifier of", &spec);
+        if opened.id().map_err(failed)? != id {
+            // Replaced by another of its name since it was found.
+            return Err(absent(&spec));
+        }
         let features = opened
             .features()
             .map_err(failed_at("read the features of", &spec))?;
-        Ok(Self {
+        Ok(OpenedImage {
             spec,
             features: ImageFeatures::from_bits(features),
             image: opened,
+            io,
+            id,
         })
+    }
+}
+
+/// A volume's image, open for reading; that makes no watch.
+#[derive(Debug)]
+pub(crate) struct OpenedImage {
+    pub(crate) spec: ImageSpec,
+    pub(crate) features: ImageFeatures,
+    image: Image,
+    io: Io,
+    id: ImageId,
+}
+
+impl OpenedImage {
+    /// The note about a mkfs on the image.
+    pub(crate) fn mkfs_note(&self) -> MkfsNote<'_> {
+        MkfsNote::new(&self.io, &self.id, &self.spec)
     }
 
     /// Waits a short time until nobody has the image open for writing.
@@ -267,7 +304,13 @@ fn rivals(mut watchers: Vec<Watcher>, client: Option<u64>) -> (Vec<Watcher>, boo
     (watchers, yields)
 }
 
-fn failed_at<'a>(
+fn absent(spec: &ImageSpec) -> ImageError {
+    ImageError::Absent {
+        image: spec.to_string(),
+    }
+}
+
+pub(super) fn failed_at<'a>(
     doing: &'static str,
     image: &'a ImageSpec,
 ) -> impl FnOnce(ceph::Error) -> ImageError + 'a {

@@ -16,7 +16,7 @@
 mod error;
 
 use cuttle_host::{AbsolutePath, BindMount, MountOptions};
-use cuttle_model::{Access, AccessMode};
+use cuttle_model::{Access, AccessMode, Class, Explain, chain};
 use tracing::{info, warn};
 
 pub use error::{StageError, StageFailure};
@@ -28,10 +28,12 @@ use crate::rbd::attach::{
     Attach, AttachError, AttachOrder, Attachment, Found, Manner, Place, by_mounter,
 };
 use crate::rbd::filesystem::StageFilesystem;
-use crate::rbd::image::OpenedImage;
+use crate::rbd::image::{ImageError, LocatedImage, OpenedImage};
+use crate::rbd::image_spec::ImageSpec;
+use crate::rbd::mkfs_note::Noted;
 use crate::rbd::node::RbdNode;
 use crate::rbd::request::{StageVolume, Volume};
-use crate::rbd::stash::Stash;
+use crate::rbd::stash::{Origin, Stash};
 use crate::rbd::stash_file::StashFile;
 use crate::rbd::take_down::{TakeDown, TakeDownError, described, shows};
 use crate::uses::Uses;
@@ -40,8 +42,9 @@ impl RbdNode {
     /// Stages a volume.
     ///
     /// # Idempotency
-    /// A volume that is staged as asked is a success, found without asking Ceph. What is mounted
-    /// is checked, not assumed.
+    /// A volume that is staged as asked is a success. What is mounted is checked, not assumed, and
+    /// that it is still the image which the request means is asked of the cluster; if that does not
+    /// answer, what the record tells has to do.
     ///
     /// # Errors
     /// [`StageFailure`]. What had been made is taken down again, except when a deadline passed:
@@ -53,12 +56,7 @@ impl RbdNode {
             info!(volume = %request.id, "is staged already");
             return Ok(());
         }
-        let image = OpenedImage::open(
-            &self.clusters,
-            &request.cluster,
-            &request.credentials,
-            &request.volume,
-        );
+        let image = self.find_image(request).and_then(LocatedImage::open);
         let image = image.map_err(StageError::Image)?;
         let staging = Staging {
             node: self,
@@ -71,6 +69,15 @@ impl RbdNode {
             warn!(%error, "the image that was looked at did not close");
         }
         outcome
+    }
+
+    fn find_image(&self, request: &StageVolume) -> Result<LocatedImage, ImageError> {
+        LocatedImage::find(
+            &self.clusters,
+            &request.cluster,
+            &request.credentials,
+            &request.volume,
+        )
     }
 
     /// The staging directory's layout; refuses a directory that is something else's mount.
@@ -130,9 +137,31 @@ impl RbdNode {
         if !shows(&self.host, mount, path, &attachment).map_err(StageError::TakeDown)? {
             return Err(taken());
         }
+        self.check_image(request, layout, &stash)?;
         let is_block = mount.device != attachment.number;
-        check_as_asked(request, layout, &stash, is_block, attachment.read_only)?;
+        check_as_asked(request, layout, is_block, attachment.read_only)?;
         Ok(true)
+    }
+
+    /// Refuses a staged image that is not the one which the request means.
+    fn check_image(
+        &self,
+        request: &StageVolume,
+        layout: &Layout,
+        stash: &Stash,
+    ) -> Result<(), StageError> {
+        match self.find_image(request) {
+            Ok(located) => check_same(layout, stash, &located.spec),
+            Err(error)
+                if matches!(error.class(), Class::Down | Class::Late)
+                    && was_staged_for(stash, request) =>
+            {
+                let error = chain(&error);
+                warn!(volume = %request.id, error, "is staged already, as far as can be known");
+                Ok(())
+            }
+            Err(error) => Err(StageError::Image(error)),
+        }
     }
 
     /// Takes down what has died; that its last writes are lost is nothing new then.
@@ -140,7 +169,7 @@ impl RbdNode {
         match self.take_down(layout, Manner::WithoutForce) {
             Ok(()) => Ok(()),
             Err(error @ TakeDownError::Lost { .. }) => {
-                warn!(error = cuttle_model::chain(&error), "writes may be lost");
+                warn!(error = chain(&error), "writes may be lost");
                 Ok(())
             }
             Err(error) => Err(StageError::TakeDown(error)),
@@ -192,22 +221,36 @@ fn device_is_read_only(request: &StageVolume) -> bool {
         || (request.capability.is_block() && mode.is_read_only())
 }
 
+/// Refuses a staging directory that holds another image.
+fn check_same(layout: &Layout, stash: &Stash, wanted: &ImageSpec) -> Result<(), StageError> {
+    if stash.image.is_same(wanted) {
+        return Ok(());
+    }
+    Err(StageError::OtherImage {
+        path: layout.root.clone(),
+        found: stash.image.identified(),
+        wanted: wanted.identified(),
+    })
+}
+
+/// Whether the record was made for a request that named the same things.
+fn was_staged_for(stash: &Stash, request: &StageVolume) -> bool {
+    let named = match &request.volume {
+        // The handle is in the volume's identifier, by which the directory was chosen.
+        Volume::Provisioned(_) => true,
+        Volume::Static(place) => place.image == stash.image.image && place.pool == stash.image.pool,
+    };
+    named
+        && stash.image.namespace == request.cluster.rbd.namespace
+        && stash.origin.as_ref() == Some(&Origin::of(&request.cluster))
+}
+
 fn check_as_asked(
     request: &StageVolume,
     layout: &Layout,
-    stash: &Stash,
     is_block: bool,
     read_only: bool,
 ) -> Result<(), StageError> {
-    if let Volume::Static(place) = &request.volume
-        && (place.image != stash.image.image || place.pool != stash.image.pool)
-    {
-        return Err(StageError::OtherImage {
-            path: layout.root.clone(),
-            found: stash.image.to_string(),
-            wanted: format!("{}/{}", place.pool, place.image),
-        });
-    }
     let words = |is_block: bool, read_only: bool| {
         let what = if is_block {
             "block device"
@@ -269,6 +312,7 @@ impl Staging<'_> {
                 made.map_err(HostFailure::at("make", path))?;
                 let stage = StageFilesystem {
                     attachment: &attachment,
+                    note: self.image.mkfs_note(),
                     mount_point: path,
                     fs_type: fs_type.as_ref(),
                     flags: mount_flags,
@@ -280,8 +324,32 @@ impl Staging<'_> {
         }
     }
 
-    /// The stash to write: that of an attempt before, if it was for the same image.
+    /// The stash to write: that of an attempt before, if it has attached the image.
     fn stash(&self, before: Option<&Stash>) -> Result<Stash, StageError> {
+        let Some(before) = before else {
+            return self.new_stash();
+        };
+        let place = Place {
+            layout: self.layout,
+            stash: before,
+        };
+        let attach = by_mounter(before.mounter, &self.node.host, &self.node.settings);
+        let attach = attach.map_err(StageError::Attach)?;
+        match attach.find(place).map_err(StageError::Attach)? {
+            // Nothing but the record and perhaps empty files are left of it.
+            Found::Nothing => {
+                let cleared = attach.detach(place, Manner::OwnOnly);
+                cleared.map_err(StageError::Attach)?;
+                self.new_stash()
+            }
+            Found::Begun | Found::Whole(_) | Found::Dead(_) => {
+                check_same(self.layout, before, &self.image.spec)?;
+                Ok(before.clone())
+            }
+        }
+    }
+
+    fn new_stash(&self) -> Result<Stash, StageError> {
         let parameters = &self.request.parameters;
         let mounter = parameters.mounter;
         let unmap_options = parameters.unmap_options.for_mounter(mounter).to_owned();
@@ -290,32 +358,14 @@ impl Staging<'_> {
             new.log_directory = directory.display().to_string();
         }
         new.log_strategy = parameters.ceph_log_strategy.name().to_owned();
-        let Some(before) = before else {
-            return Ok(new);
-        };
-        if !before.image.is_same(&self.image.spec) {
-            return Err(StageError::OtherImage {
-                path: self.layout.root.clone(),
-                found: before.image.to_string(),
-                wanted: self.image.spec.to_string(),
-            });
-        }
-        if before.mounter == mounter {
-            return Ok(before.clone());
-        }
-        // Another way than now asked for: only what it has not attached may be forgotten.
-        let place = Place {
-            layout: self.layout,
-            stash: before,
-        };
-        let attach = by_mounter(before.mounter, &self.node.host, &self.node.settings);
-        match attach
-            .and_then(|attach| attach.find(place))
-            .map_err(StageError::Attach)?
-        {
-            Found::Nothing => Ok(new),
-            Found::Begun | Found::Whole(_) | Found::Dead(_) => Ok(before.clone()),
-        }
+        new.origin = Some(Origin::of(&self.request.cluster));
+        let boot = self.node.host.boot_id();
+        let boot = boot.map_err(HostFailure::at("read", "the machine's boot id"))?;
+        new.boot = Some(boot);
+        let attach = by_mounter(mounter, &self.node.host, &self.node.settings);
+        let prepared = attach.and_then(|attach| attach.prepare(&mut new));
+        prepared.map_err(StageError::Attach)?;
+        Ok(new)
     }
 
     /// Attaches the image, or takes over what an attempt before has attached.
@@ -414,6 +464,11 @@ impl Staging<'_> {
 
     /// Shows the device's node as a file.
     fn bind(&self, attachment: &Attachment) -> Result<(), StageError> {
+        let note = self.image.mkfs_note();
+        if !attachment.read_only && note.find()? != Noted::Nothing {
+            // What is written from now on is not the remains of a mkfs.
+            note.forget()?;
+        }
         let (host, path): (_, &AbsolutePath) = (&self.node.host, &self.layout.mount_point);
         host.ensure_file(path, 0o600)
             .map_err(HostFailure::at("make", path))?;

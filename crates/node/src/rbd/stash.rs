@@ -6,7 +6,10 @@
 //! volume staged by one driver is unstaged by the other. What only Cuttle knows stands under
 //! the one key `cuttle`, which ceph-csi skips; keys that Cuttle does not know are kept.
 
-use cuttle_model::{ImageName, Mounter, NameError, PoolName, RadosNamespace};
+use cuttle_model::{
+    ClusterId, ClusterSettings, ImageId, ImageName, Mounter, NameError, PoolId, PoolName,
+    RadosNamespace,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -32,12 +35,44 @@ pub struct Stash {
     pub log_directory: String,
     /// What becomes of rbd-nbd's log file.
     pub log_strategy: String,
+    /// By which entry of the configuration the image was found.
+    pub origin: Option<Origin>,
+    /// The run of the machine in which the image was attached. Numbers of processes and devices
+    /// mean nothing in another one.
+    pub boot: Option<String>,
+    /// Whether the machine was started anew since: then nothing of this is attached any more.
+    pub is_outlived: bool,
     /// The process that exports the image (mounter fuse only).
     pub exporter: Option<Exporter>,
     /// The number of the device this staging has mapped (mounter rbd only).
     pub mapped: Option<u32>,
+    /// The numbers as which the image was mapped before this staging began: they belong to others
+    /// (mounter rbd only).
+    pub strangers: Vec<u32>,
     /// Fields of other writers, kept as they are.
     others: Map<String, Value>,
+}
+
+/// The entry of the configuration by which an image was found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    /// Its name.
+    #[serde(rename = "clusterId")]
+    pub cluster: String,
+    /// Its monitors.
+    pub monitors: Vec<String>,
+}
+
+impl Origin {
+    /// The origin of images found by these settings.
+    #[must_use]
+    pub fn of(settings: &ClusterSettings) -> Self {
+        let id: &ClusterId = &settings.id;
+        Self {
+            cluster: id.to_string(),
+            monitors: settings.monitors.addresses().to_vec(),
+        }
+    }
 }
 
 /// A process, told apart from a later one with the same id by the time it started.
@@ -89,15 +124,25 @@ struct Record {
 }
 
 /// The fields only Cuttle writes.
-#[derive(Serialize, Deserialize)]
+#[derive(Default, Serialize, Deserialize)]
 struct Own {
     mounter: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     fsid: Option<String>,
+    #[serde(rename = "poolId", default, skip_serializing_if = "Option::is_none")]
+    pool_id: Option<i64>,
+    #[serde(rename = "imageId", default, skip_serializing_if = "Option::is_none")]
+    image_id: Option<String>,
+    #[serde(flatten, default, skip_serializing_if = "Option::is_none")]
+    origin: Option<Origin>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    boot: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     exporter: Option<Exporter>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     mapped: Option<u32>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    strangers: Vec<u32>,
 }
 
 impl Stash {
@@ -112,8 +157,12 @@ impl Stash {
             encrypted: false,
             log_directory: "/var/log/ceph".to_owned(),
             log_strategy: "remove".to_owned(),
+            origin: None,
+            boot: None,
+            is_outlived: false,
             exporter: None,
             mapped: None,
+            strangers: Vec::new(),
             others: Map::new(),
         }
     }
@@ -135,8 +184,13 @@ impl Stash {
             cuttle: Some(Own {
                 mounter: self.mounter.name().to_owned(),
                 fsid: self.image.fsid.clone(),
+                pool_id: self.image.pool_id.map(PoolId::get),
+                image_id: self.image.image_id.as_ref().map(ToString::to_string),
+                origin: self.origin.clone(),
+                boot: self.boot.clone(),
                 exporter: self.exporter,
                 mapped: self.mapped,
+                strangers: self.strangers.clone(),
             }),
             others: self.others.clone(),
         };
@@ -155,18 +209,18 @@ impl Stash {
         } else {
             Mounter::Krbd
         };
-        let own = record.cuttle;
-        let mounter = own
-            .as_ref()
-            .and_then(|own| Mounter::from_name(&own.mounter))
-            .unwrap_or(peers);
+        let own = record.cuttle.unwrap_or_default();
+        let mounter = Mounter::from_name(&own.mounter).unwrap_or(peers);
+        let image_id = own.image_id.map(ImageId::new).transpose();
         Ok(Self {
             image: ImageSpec {
                 pool: PoolName::new(record.pool).map_err(StashMalformed::Name)?,
                 namespace: RadosNamespace::new(record.rados_namespace)
                     .map_err(StashMalformed::Name)?,
                 image: ImageName::new(record.image).map_err(StashMalformed::Name)?,
-                fsid: own.as_ref().and_then(|own| own.fsid.clone()),
+                fsid: own.fsid,
+                pool_id: own.pool_id.map(PoolId::new),
+                image_id: image_id.map_err(StashMalformed::Name)?,
             },
             mounter,
             unmap_options: record.unmap_options,
@@ -174,10 +228,22 @@ impl Stash {
             encrypted: record.encrypted,
             log_directory: record.log_dir,
             log_strategy: record.log_file_strategy,
-            exporter: own.as_ref().and_then(|own| own.exporter),
-            mapped: own.and_then(|own| own.mapped),
+            origin: own.origin,
+            boot: own.boot,
+            is_outlived: false,
+            exporter: own.exporter,
+            mapped: own.mapped,
+            strangers: own.strangers,
             others: record.others,
         })
+    }
+
+    /// Forgets what the end of that run of the machine has ended.
+    pub(crate) fn outlive(&mut self) {
+        self.is_outlived = true;
+        self.exporter = None;
+        self.mapped = None;
+        self.strangers.clear();
     }
 }
 
@@ -227,19 +293,37 @@ mod tests {
 
     #[test]
     fn our_own_fields_and_those_of_others_survive() {
-        let mut with_fsid = image();
-        with_fsid.fsid = Some("6f2c".to_owned());
-        let mut stash = Stash::new(with_fsid, Mounter::Fuse, String::new());
+        let mut identified = image();
+        identified.fsid = Some("6f2c".to_owned());
+        identified.pool_id = Some(PoolId::new(3));
+        identified.image_id = Some(ImageId::new("10ab").unwrap());
+        let mut stash = Stash::new(identified, Mounter::Fuse, String::new());
+        stash.origin = Some(Origin {
+            cluster: "east".to_owned(),
+            monitors: vec!["10.0.0.1:6789".to_owned()],
+        });
+        stash.boot = Some("boot-1".to_owned());
         stash.exporter = Some(Exporter {
             pid: 7,
             started: 1_234,
         });
         stash.mapped = Some(3);
+        stash.strangers = vec![1, 2];
         stash.others.insert("later".to_owned(), Value::from(7));
         let read = Stash::decode(stash.encode().as_bytes()).unwrap();
         assert_eq!(read, stash);
         let text: Value = serde_json::from_str(&read.encode()).unwrap();
         assert_eq!(text["later"], 7);
+        assert_eq!(text["cuttle"]["clusterId"], "east");
+    }
+
+    #[test]
+    fn numbers_of_an_earlier_run_are_forgotten() {
+        let mut stash = Stash::new(image(), Mounter::Krbd, String::new());
+        stash.mapped = Some(3);
+        stash.exporter = Some(Exporter { pid: 7, started: 1 });
+        stash.outlive();
+        assert!(stash.is_outlived && stash.mapped.is_none() && stash.exporter.is_none());
     }
 
     #[test]

@@ -71,16 +71,24 @@ impl<'a> StashFile<'a> {
         }
     }
 
-    /// The stash; `None` when there is none.
+    /// The stash; `None` when there is none. What an earlier run of the machine has noted of
+    /// processes and devices is left out.
     pub(crate) fn read(self) -> Result<Option<Stash>, StashError> {
         let text = self.host.read_file(self.path, LONGEST);
         let Some(text) = text.map_err(|source| self.failed("read", source))? else {
             return Ok(None);
         };
-        let stash = Stash::decode(&text).map_err(|source| StashError::Malformed {
+        let mut stash = Stash::decode(&text).map_err(|source| StashError::Malformed {
             path: self.path.clone(),
             source,
         })?;
+        if let Some(then) = &stash.boot {
+            let now = self.host.boot_id();
+            let now = now.map_err(HostFailure::at("read", "the machine's boot id"))?;
+            if *then != now {
+                stash.outlive();
+            }
+        }
         Ok(Some(stash))
     }
 

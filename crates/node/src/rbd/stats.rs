@@ -183,8 +183,21 @@ fn went_read_only(mount: &Mount) -> bool {
     has_ro(&mount.super_options) && !has_ro(&mount.options)
 }
 
-/// A volume that does not answer: abnormal if that is what the error says.
+/// A volume that does not answer: abnormal if that is what the error says. One that does not answer
+/// in time is of no use now, but may be tomorrow.
 fn dead(what: &'static str, error: HostError, path: &AbsolutePath) -> Result<Stats, StatsError> {
+    if error.is_late() {
+        return Ok(Stats {
+            usage: None,
+            condition: Condition {
+                abnormal: true,
+                message: format!(
+                    "the volume {what} (so far); whether it has failed is not known: {}",
+                    chain(&error)
+                ),
+            },
+        });
+    }
     if !error.is_dead_mount() {
         return Err(HostFailure::at("look at", path)(error).into());
     }

@@ -7,7 +7,11 @@ mod field;
 #[cfg(test)]
 mod holding;
 #[cfg(test)]
+mod identity;
+#[cfg(test)]
 mod life;
+#[cfg(test)]
+mod mkfs;
 #[cfg(test)]
 mod outage;
 #[cfg(test)]

@@ -66,6 +66,16 @@ impl<'a> FuseAttach<'a> {
         Ok(self.host.mount_table().map_err(failed)?)
     }
 
+    /// Whether the export's process has ended, as the kernel says. One that does not answer in
+    /// time may be slow, or its cluster down: that is an error, which says nothing of its end.
+    fn is_dead(&self, export: &AbsolutePath) -> Result<bool, AttachError> {
+        match self.host.entry(export) {
+            Ok(_) => Ok(false),
+            Err(error) if error.is_disconnected() => Ok(true),
+            Err(error) => Err(HostFailure::at("look at", export)(error).into()),
+        }
+    }
+
     /// What the export process is asked for.
     fn request(&self, order: &AttachOrder<'_>) -> ExportRequest {
         let patience = self.settings.patience.export_start;
@@ -222,19 +232,19 @@ impl Attach for FuseAttach<'_> {
     fn find(&self, place: Place<'_>) -> Result<Found, AttachError> {
         let layout = place.layout;
         let table = self.table()?;
-        let Some(mount) = table.at(&layout.export) else {
-            return Ok(Found::Nothing);
-        };
-        expect_export(mount, &place.stash.image, &layout.export)?;
-        let failed = HostFailure::at("look at", &layout.export);
-        let is_dead = match self.host.entry(&layout.export) {
-            Ok(_) => false,
-            Err(error) if error.is_late() || !error.is_dead_mount() => {
-                return Err(failed(error).into());
-            }
-            Err(_dead) => true,
-        };
+        let mount = table.at(&layout.export);
         let loops = self.loops(layout)?;
+        if mount.is_none() && loops.is_empty() {
+            return Ok(Found::Nothing);
+        }
+        let is_dead = match mount {
+            Some(mount) => {
+                expect_export(mount, &place.stash.image, &layout.export)?;
+                self.is_dead(&layout.export)?
+            }
+            // Somebody has unmounted it: the device may show nothing of the image any more.
+            None => true,
+        };
         // Somebody has asked for its end: with its last user gone, its number serves another file.
         let is_dead = is_dead || loops.iter().any(|device| device.autoclear);
         let device = loops.into_iter().next().map(|device| Attachment {

@@ -76,7 +76,7 @@ impl<'a> KrbdAttach<'a> {
         })
     }
 
-    /// Every mapping of the image's head. More than one is the trace of a crash.
+    /// Every mapping of the image's head.
     fn mappings(&self, image: &ImageSpec) -> Result<Vec<Mapping>, AttachError> {
         let directory = AbsolutePath::new(DEVICES).map_err(HostError::from);
         let directory = directory.map_err(HostFailure::at("read", DEVICES))?;
@@ -101,6 +101,11 @@ impl<'a> KrbdAttach<'a> {
         Ok(mappings.iter().map(|mapping| mapping.number).collect())
     }
 
+    /// The numbers of those that may be of the staging directory with this record.
+    fn candidates(&self, stash: &Stash) -> Result<Vec<u32>, AttachError> {
+        Ok(choice::candidates(self.numbers(&stash.image)?, stash))
+    }
+
     fn table(&self) -> Result<MountTable, AttachError> {
         let failed = HostFailure::at("read", "the mount table");
         Ok(self.host.mount_table().map_err(failed)?)
@@ -123,6 +128,12 @@ impl<'a> KrbdAttach<'a> {
             fsid: self
                 .attribute(number, "cluster_fsid")?
                 .filter(|fsid| !fsid.is_empty()),
+            pool_id: self
+                .attribute(number, "pool_id")?
+                .and_then(|number| number.parse().ok()),
+            image_id: self
+                .attribute(number, "image_id")?
+                .filter(|id| !id.is_empty()),
         }))
     }
 
@@ -229,8 +240,13 @@ impl Attach for KrbdAttach<'_> {
         })
     }
 
+    fn prepare(&self, stash: &mut Stash) -> Result<(), AttachError> {
+        stash.strangers = self.numbers(&stash.image)?;
+        Ok(())
+    }
+
     fn find(&self, place: Place<'_>) -> Result<Found, AttachError> {
-        let numbers = self.numbers(&place.stash.image)?;
+        let numbers = self.candidates(place.stash)?;
         let table = self.table()?;
         let shown = table
             .at(&place.layout.mount_point)
@@ -345,11 +361,11 @@ impl Attach for KrbdAttach<'_> {
     }
 
     /// Unmaps the mapping that this staging has noted; if it has noted none (ceph-csi notes none, a
-    /// crash may prevent it), every mapping of the image, but none in an undo. Never one that is in
-    /// use, as by another staging directory of the same image.
+    /// crash may prevent it), every mapping that may be its own, but none in an undo. Never one that
+    /// is in use.
     fn detach(&self, place: Place<'_>, manner: Manner) -> Result<Detached, AttachError> {
         let mut detached = Detached::default();
-        let numbers = self.numbers(&place.stash.image)?;
+        let numbers = self.candidates(place.stash)?;
         let own_only = manner == Manner::OwnOnly;
         let options = match manner {
             Manner::AsAsked => place.stash.unmap_options.clone(),

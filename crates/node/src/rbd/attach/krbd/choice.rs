@@ -1,10 +1,13 @@
 //! Which of several mappings of one image belongs to a staging directory. Pure.
 //!
-//! Readers of one image share a mapping or have several; a crash may leave one that nobody uses.
+//! An image may be mapped more than once: for several readers, by hand, or by a stage that was cut
+//! off. Only what is this staging's own is used and taken down.
 
 use std::path::Path;
 
 use cuttle_host::Mount;
+
+use crate::rbd::stash::Stash;
 
 /// The number of the mapping that a mount shows: its filesystem, or its bound node.
 #[must_use]
@@ -24,7 +27,21 @@ pub(super) fn number_of(device: &Path) -> Option<u32> {
     name.to_str()?.strip_prefix("rbd")?.parse().ok()
 }
 
-/// The mapping of this staging directory among those of its image, which are in order: the one its
+/// Those of an image's mappings that may be of the staging directory with this record.
+///
+/// None, if the machine was started anew since it was written; those that came after it; or any, if
+/// ceph-csi has written it, which notes nothing.
+#[must_use]
+pub(super) fn candidates(numbers: Vec<u32>, stash: &Stash) -> Vec<u32> {
+    if stash.is_outlived {
+        return Vec::new();
+    }
+    let mut numbers = numbers;
+    numbers.retain(|number| stash.mapped == Some(*number) || !stash.strangers.contains(number));
+    numbers
+}
+
+/// The mapping of this staging directory among the candidates, which are in order: the one its
 /// mount point shows, or the one it has noted, or the first.
 #[must_use]
 pub(super) fn of_this_staging(
@@ -37,8 +54,8 @@ pub(super) fn of_this_staging(
     known.or_else(|| numbers.first().copied())
 }
 
-/// The mappings to take down: the noted one alone. Without a note all of them, or none if only
-/// what is known to be one's own may go.
+/// The mappings to take down among the candidates: the noted one alone. Without a note all of
+/// them, or none if only what is known to be one's own may go.
 #[must_use]
 pub(super) fn to_unmap(numbers: &[u32], noted: Option<u32>, own_only: bool) -> Vec<u32> {
     let is_meant = |number: &u32| match noted {
@@ -77,6 +94,23 @@ mod tests {
         );
         assert_eq!(shown("32 1 7:3 / /s rw - ext4 /dev/loop3 rw"), None);
         assert_eq!(shown("33 1 252:0 / /s rw - ext4 /dev/rbd1p1 rw"), None);
+    }
+
+    #[test]
+    fn what_others_have_mapped_is_no_candidate() {
+        use cuttle_model::Mounter;
+
+        use crate::rbd::image_spec::for_test;
+
+        let mut stash = Stash::new(for_test("p", "", "i", None), Mounter::Krbd, String::new());
+        assert_eq!(candidates(vec![2, 9], &stash), [2, 9]);
+        stash.strangers = vec![2, 3];
+        assert_eq!(candidates(vec![2, 9], &stash), [9]);
+        // The number was given to this staging after the stranger had let it go.
+        stash.mapped = Some(2);
+        assert_eq!(candidates(vec![2, 9], &stash), [2, 9]);
+        stash.outlive();
+        assert_eq!(candidates(vec![2, 9], &stash), [0; 0]);
     }
 
     #[test]

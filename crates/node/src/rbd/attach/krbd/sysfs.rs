@@ -20,20 +20,31 @@ pub(super) struct Mapping {
     pub(super) snapshot: String,
     /// The cluster; kernels before 4.12 do not tell.
     pub(super) fsid: Option<String>,
+    /// The pool's number.
+    pub(super) pool_id: Option<i64>,
+    /// The image's identifier.
+    pub(super) image_id: Option<String>,
 }
 
 impl Mapping {
     /// Whether this maps the head of `image`.
     ///
-    /// Clusters may hold pools and images of equal names; where both sides know the cluster's fsid
-    /// it must be the same.
+    /// Clusters may hold pools and images of equal names, and an image may have been replaced by
+    /// another of its name: whatever both sides know must be the same. The names are those of the
+    /// time of mapping, so they must be the same, too.
     #[must_use]
     pub(super) fn is_of(&self, image: &ImageSpec) -> bool {
-        let same_cluster = match (&self.fsid, &image.fsid) {
-            (Some(here), Some(wanted)) => here == wanted,
-            (None, _) | (_, None) => true,
-        };
-        same_cluster
+        fn fits<T: PartialEq + ?Sized>(here: Option<&T>, wanted: Option<&T>) -> bool {
+            match (here, wanted) {
+                (Some(here), Some(wanted)) => here == wanted,
+                (None, _) | (_, None) => true,
+            }
+        }
+        let image_id = image.image_id.as_ref().map(cuttle_model::ImageId::as_str);
+        let pool_id = image.pool_id.map(cuttle_model::PoolId::get);
+        fits(self.fsid.as_ref(), image.fsid.as_ref())
+            && fits(self.pool_id.as_ref(), pool_id.as_ref())
+            && fits(self.image_id.as_deref(), image_id)
             && self.snapshot == "-"
             && self.pool == image.pool.as_str()
             && self.namespace == image.namespace.as_str()
@@ -43,6 +54,8 @@ impl Mapping {
 
 #[cfg(test)]
 mod tests {
+    use cuttle_model::{ImageId, PoolId};
+
     use super::*;
     use crate::rbd::image_spec::for_test;
 
@@ -54,6 +67,8 @@ mod tests {
             image: "i".to_owned(),
             snapshot: "-".to_owned(),
             fsid: Some("one".to_owned()),
+            pool_id: Some(3),
+            image_id: Some("10ab".to_owned()),
         }
     }
 
@@ -67,6 +82,15 @@ mod tests {
         assert!(mapping().is_of(&image("", None)));
         assert!(!mapping().is_of(&image("", Some("two"))));
         assert!(!mapping().is_of(&image("tenant", Some("one"))));
+        let with_id = |id: &str| {
+            let mut wanted = image("", Some("one"));
+            wanted.image_id = Some(ImageId::new(id).unwrap());
+            wanted.pool_id = Some(PoolId::new(3));
+            wanted
+        };
+        assert!(mapping().is_of(&with_id("10ab")));
+        // Another image of the same name.
+        assert!(!mapping().is_of(&with_id("20cd")));
         let snapshot = Mapping {
             snapshot: "s".to_owned(),
             ..mapping()

@@ -1,0 +1,166 @@
+//! What is remembered of an image, a process or a device is compared before it counts.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use cuttle_model::{Class, Explain, Monitors, chain};
+use cuttle_testbed::{Cluster, StartOptions};
+
+use crate::field::{Field, filesystem, publish_request, unstage_request};
+use crate::refusals::{disk, refused, told};
+
+/// A program that runs until it is dropped.
+struct Sleeper(std::process::Child);
+
+impl Sleeper {
+    #[expect(clippy::disallowed_methods, reason = "a stranger's process")]
+    fn start() -> Self {
+        let child = std::process::Command::new("sleep").arg("600").spawn();
+        Self(child.unwrap())
+    }
+
+    /// When it started, in clock ticks since boot.
+    fn started(&self) -> u64 {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.0.id())).unwrap();
+        let mut fields = stat.rsplit_once(')').unwrap().1.split_whitespace();
+        fields.nth(19).unwrap().parse().unwrap()
+    }
+
+    fn is_alive(&mut self) -> bool {
+        self.0.try_wait().unwrap().is_none()
+    }
+}
+
+impl Drop for Sleeper {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+#[test]
+fn what_a_stage_left_before_the_machine_was_started_anew_is_staged_cleanly() {
+    let (field, stage) = disk();
+    let stash = stage.staging_path.join("image-meta.json");
+    field.node().stage(&stage).unwrap();
+    let mut left: serde_json::Value = serde_json::from_slice(&fs::read(&stash).unwrap()).unwrap();
+    field.node().unstage(&unstage_request(&stage)).unwrap();
+    // Another process has the number now, and by chance started as many ticks after boot.
+    let mut stranger = Sleeper::start();
+    left["cuttle"]["boot"] = "00000000-0000-0000-0000-000000000000".into();
+    left["cuttle"]["exporter"]["pid"] = stranger.0.id().into();
+    left["cuttle"]["exporter"]["started"] = stranger.started().into();
+    let place = stage.staging_path.join("disk");
+    let leave = || {
+        fs::write(&stash, left.to_string()).unwrap();
+        fs::write(stage.staging_path.join("image-export.fuse"), "").unwrap();
+        fs::create_dir(&place).unwrap();
+    };
+    let begun = Instant::now();
+
+    leave();
+    // Nothing is mounted there: publishing would show the node's own disk.
+    let target = field.target("pod");
+    let error = field
+        .node()
+        .publish(&publish_request(&stage, &target))
+        .unwrap_err();
+    let (code, class, text) = told(&error);
+    assert_eq!((code, class), (1580, Class::Unmet), "{text}");
+    assert!(text.contains("stage the volume"), "{text}");
+    assert!(!target.exists());
+    field.node().unstage(&unstage_request(&stage)).unwrap();
+    field.assert_empty(&stage.staging_path);
+
+    leave();
+    field.node().stage(&stage).unwrap();
+    assert!(place.join("lost+found").exists());
+    field.node().unstage(&unstage_request(&stage)).unwrap();
+    field.assert_empty(&stage.staging_path);
+    assert!(stranger.is_alive());
+    // The stranger was not waited for.
+    assert!(begun.elapsed() < Duration::from_secs(45), "{begun:?}");
+    field.assert_clean_host();
+}
+
+#[test]
+fn a_record_of_another_image_of_which_nothing_is_left_is_replaced() {
+    let (field, stage) = disk();
+    field.image("other", 32);
+    let stash = stage.staging_path.join("image-meta.json");
+    let mut other = field.stage_request("other", &stage.staging_path, filesystem("ext4"));
+    other.id = stage.id.clone();
+    field.node().stage(&other).unwrap();
+    let left = fs::read(&stash).unwrap();
+    field.node().unstage(&unstage_request(&other)).unwrap();
+    fs::write(&stash, left).unwrap();
+    field.node().stage(&stage).unwrap();
+    refused(&field, &other, 1571, Class::Unmet, &["disk", "other"]);
+    field.node().unstage(&unstage_request(&stage)).unwrap();
+    field.assert_empty(&stage.staging_path);
+    field.assert_clean_host();
+}
+
+#[test]
+fn an_image_that_was_replaced_by_another_of_its_name_is_not_called_staged() {
+    let (field, stage) = disk();
+    field.image("restored", 32);
+    field.node().stage(&stage).unwrap();
+    let rename = |from: &str, to: &str| {
+        let (from, to) = (field.spec(from), field.spec(to));
+        field.cluster.rbd(&["mv", &from, &to]).unwrap();
+    };
+    rename("disk", "set-aside");
+    refused(&field, &stage, 1530, Class::Absent, &["disk"]);
+    rename("restored", "disk");
+    refused(&field, &stage, 1571, Class::Unmet, &["(id ", "cluster"]);
+    // What was staged is still there, whole.
+    assert!(stage.staging_path.join("disk/lost+found").exists());
+    field.node().unstage(&unstage_request(&stage)).unwrap();
+    field.assert_empty(&stage.staging_path);
+    field.node().stage(&stage).unwrap();
+    field.node().unstage(&unstage_request(&stage)).unwrap();
+    field.assert_clean_host();
+}
+
+#[test]
+fn equal_names_in_another_cluster_are_another_image() {
+    let shared = Field::new();
+    let mut field = Field::on(Cluster::start(&StartOptions::default()).unwrap());
+    field.namespace.clone_from(&shared.namespace);
+    field
+        .cluster
+        .namespace(crate::field::POOL, &field.namespace)
+        .unwrap();
+    field.image("disk", 32);
+    shared.image("disk", 32);
+    let staging = field.staging("one");
+    let stage = field.stage_request("disk", &staging, filesystem("ext4"));
+    field.node().stage(&stage).unwrap();
+    // The entry of the configuration leads elsewhere now.
+    let elsewhere = shared.stage_request("disk", &staging, filesystem("ext4"));
+    refused(&field, &elsewhere, 1571, Class::Unmet, &["cluster"]);
+
+    // As long as the cluster does not answer, what is known has to do: the same names and the same
+    // monitors. With other monitors it may be any cluster.
+    field.cluster.pause_osd().unwrap();
+    field.node().stage(&stage).unwrap();
+    let mut moved = stage.clone();
+    let mut settings = (*field.settings()).clone();
+    let monitors = settings.monitors.addresses().to_vec();
+    let twice = monitors.iter().chain(&monitors).cloned().collect();
+    settings.monitors = Monitors::new(twice).unwrap();
+    moved.cluster = settings.into();
+    let error = field.node().stage(&moved).unwrap_err();
+    assert!(
+        [Class::Down, Class::Late].contains(&error.class()),
+        "{}",
+        chain(&error)
+    );
+    field.cluster.resume_osd().unwrap();
+    // The same cluster by other monitors is the same cluster.
+    field.node().stage(&moved).unwrap();
+    field.node().unstage(&unstage_request(&stage)).unwrap();
+    field.assert_empty(&staging);
+    field.assert_clean_host();
+}
