@@ -37,7 +37,7 @@ pub use names::{
 };
 pub use parameters::{
     AttachParameters, CephfsAttachParameters, CephfsMounter, CephfsParameters, CephfsParsed,
-    Parsed, RbdParameters, VolumeMetadata,
+    Parsed, RbdParameters, SnapshotMetadata, SnapshotParameters, VolumeMetadata,
 };
 pub use secret::{Credentials, Secret};
 pub use size::{ByteSize, CapacityRange, SizeError, round_for_image, round_for_subvolume};

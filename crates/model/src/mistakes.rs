@@ -35,6 +35,8 @@ pub struct ParameterErrors {
 pub(crate) enum Place {
     /// The parameters of a StorageClass.
     StorageClass,
+    /// The parameters of a VolumeSnapshotClass.
+    SnapshotClass,
     /// The volume context: a PersistentVolume's `volumeAttributes`.
     VolumeContext,
 }
@@ -51,6 +53,7 @@ impl fmt::Display for ParameterErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let place = match self.place {
             Place::StorageClass => "the StorageClass parameters",
+            Place::SnapshotClass => "the VolumeSnapshotClass parameters",
             Place::VolumeContext => "the volume's volumeAttributes",
         };
         match self.mistakes.as_slice() {
@@ -82,6 +85,7 @@ impl Explain for ParameterErrors {
         Code::new(match self.place {
             Place::StorageClass => 1008,
             Place::VolumeContext => 1009,
+            Place::SnapshotClass => 1010,
         })
     }
 
@@ -94,6 +98,10 @@ impl Explain for ParameterErrors {
             Place::StorageClass => {
                 "delete the StorageClass and create it again with the corrected parameters; \
                  volumes it already made are not touched"
+            }
+            Place::SnapshotClass => {
+                "delete the VolumeSnapshotClass and create it again with the corrected parameters; \
+                 snapshots it already made are not touched"
             }
             Place::VolumeContext => {
                 "create the PersistentVolume again with the corrected volumeAttributes"

@@ -15,10 +15,12 @@ use crate::size::ByteSize;
 mod attach;
 mod cephfs;
 mod keys;
+mod snapshot;
 
 pub use attach::AttachParameters;
 pub use cephfs::{CephfsAttachParameters, CephfsMounter, CephfsParameters, CephfsParsed};
 use keys::{KEYS, check_keys};
+pub use snapshot::{SnapshotMetadata, SnapshotParameters};
 
 /// The prefix of keys that Kubernetes' own components read.
 const SIDECAR_PREFIX: &str = "csi.storage.k8s.io/";
@@ -193,13 +195,6 @@ fn refuse_later_features(given: &BTreeMap<String, String>, mistakes: &mut Mistak
             "topologyConstrainedPools",
             LATER,
             "remove it and name one pool in pool",
-        );
-    }
-    if given.contains_key("snapshotNamePrefix") {
-        mistakes.add(
-            "snapshotNamePrefix",
-            LATER,
-            "remove it; it belongs to a VolumeSnapshotClass, and snapshots are still to come",
         );
     }
     if let Some(value) = given.get("thickProvision") {

@@ -37,12 +37,13 @@ pub(super) const KEYS: [(&str, Role); 46] = [
     ("encryptionType", Role::Later),
     ("encryptionKMSID", Role::Later),
     ("topologyConstrainedPools", Role::Later),
-    ("snapshotNamePrefix", Role::Later),
     ("thickProvision", Role::Later),
     // The namespace is that of config.json; ceph-csi reads this one and ignores it.
     ("radosNamespace", Role::Idle),
     ("journalPool", Role::Idle),
     ("migration", Role::Idle),
+    // Belongs to a VolumeSnapshotClass; ceph-csi does not mind it here.
+    ("snapshotNamePrefix", Role::Idle),
     // The external-provisioner's old spellings, which it passes on.
     ("fstype", Role::Idle),
     ("fsType", Role::Idle),
@@ -101,6 +102,20 @@ pub(super) const CEPHFS_KEYS: [(&str, Role); 28] = [
     ("csiNodeStageSecretNamespace", Role::Idle),
     ("csiNodePublishSecretName", Role::Idle),
     ("csiNodePublishSecretNamespace", Role::Idle),
+];
+
+/// Every known parameter of a VolumeSnapshotClass outside `csi.storage.k8s.io/`.
+pub(super) const SNAPSHOT_KEYS: [(&str, Role); 8] = [
+    ("clusterID", Role::Acted),
+    ("snapshotNamePrefix", Role::Acted),
+    ("pool", Role::Acted),
+    // Read by ceph-csi's examples and older releases only.
+    ("fsName", Role::Idle),
+    ("monitors", Role::Idle),
+    ("radosNamespace", Role::Idle),
+    // The external-snapshotter's old spellings, which it passes on.
+    ("csiSnapshotterSecretName", Role::Idle),
+    ("csiSnapshotterSecretNamespace", Role::Idle),
 ];
 
 /// Notes every key that is not among the known ones, nor read by Kubernetes' own components.

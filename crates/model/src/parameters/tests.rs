@@ -190,7 +190,6 @@ fn parameters_of_features_to_come_are_named() {
             "encrypted is not supported yet",
             "encryptionKMSID is not supported yet",
             "encryptionType is not supported yet",
-            "snapshotNamePrefix is not supported yet",
             "thickProvision is not supported yet",
             "topologyConstrainedPools is not supported yet",
         ]
