@@ -13,8 +13,8 @@
 //! | header | `rbd_object_map.<id>` | with that feature: `rbd.object_map_resize(u64 objects, u8 0)` |
 //!
 //! The names come first: whatever a crash leaves is then found by name and removed by
-//! [`Io::remove_image`]. Images beyond the everyday (journaling, another data pool, striping,
-//! features left to librbd) have no plan and are left to [`Io::create_image`].
+//! [`Io::remove_image`]. Images beyond the everyday (journaling, another data pool, striping) have
+//! no plan and are left to [`Io::create_image`].
 
 use std::ffi::CStr;
 use std::sync::PoisonError;
@@ -41,8 +41,6 @@ const PLANNED: u64 = rbd::RBD_FEATURE_LAYERING
 const ORDERS: std::ops::RangeInclusive<u8> = 12..=25;
 /// The most objects an object map can tell of (`cls_rbd_types.h`).
 const OBJECT_MAP_MOST: u64 = 256_000_000;
-/// Identifiers are this long at most, so that the objects' prefix fits its field.
-const ID_LENGTH: usize = 14;
 /// How long a pool's settings for new images are remembered.
 const SETTINGS_FRESH: Duration = Duration::from_secs(30);
 /// Where the settings of a pool are kept, and how those for new images begin.
@@ -78,8 +76,8 @@ impl ImagePlan {
 }
 
 impl Io {
-    /// Plans an image with that metadata, without making it. `None`: this image is not of the
-    /// everyday kind; use [`Io::create_image`].
+    /// Plans an image with that metadata and a random identifier, without making it. `None`: this
+    /// image is not of the everyday kind; use [`Io::create_image`].
     ///
     /// # Errors
     /// Any failure to read the pool's settings.
@@ -93,20 +91,35 @@ impl Io {
         options: &ImageOptions,
         metadata: &[(&str, &str)],
     ) -> Result<Option<ImagePlan>, Error> {
+        let id = ImageId::of(&ObjectUuid::random());
+        self.plan_image_as(&id, name, size, options, metadata)
+    }
+
+    /// Plans an image with that identifier, which must be new in the pool and namespace; otherwise
+    /// as [`Io::plan_image`].
+    ///
+    /// # Errors
+    /// As [`Io::plan_image`].
+    pub fn plan_image_as(
+        &self,
+        id: &ImageId,
+        name: &ImageName,
+        size: ByteSize,
+        options: &ImageOptions,
+        metadata: &[(&str, &str)],
+    ) -> Result<Option<ImagePlan>, Error> {
         let Some((features, order)) = self.everyday(size, options) else {
             return Ok(None);
         };
         if self.pool_has_settings()? {
             return Ok(None);
         }
-        let plan = plan(
-            name,
+        let form = Form {
             size,
             features,
             order,
-            metadata,
-            self.namespace().is_default(),
-        );
+        };
+        let plan = plan(name, id, form, metadata, self.namespace().is_default());
         plan.map(Some)
             .map_err(|errno| self.error("rbd.plan", &self.name(name.as_str()), errno))
     }
@@ -137,7 +150,10 @@ impl Io {
 
     /// The features and order of an everyday image; `None` for any other.
     fn everyday(&self, size: ByteSize, options: &ImageOptions) -> Option<(u64, u8)> {
-        let wanted = options.features?;
+        let wanted = match options.features {
+            Some(features) => features,
+            None => features_of(&self.setting("rbd_default_features")?)?,
+        };
         let has = |feature: u64| wanted & feature != 0;
         let sound = wanted & !PLANNED == 0
             && (has(rbd::RBD_FEATURE_EXCLUSIVE_LOCK) || !has(rbd::RBD_FEATURE_OBJECT_MAP))
@@ -214,21 +230,51 @@ impl Io {
     }
 }
 
+/// The features in the value of librbd's setting, a number or names; `None` when it has others than
+/// those that can be planned.
+fn features_of(setting: &str) -> Option<u64> {
+    if let Ok(number) = setting.parse() {
+        return Some(number);
+    }
+    let bit = |name: &str| match name.trim() {
+        "layering" => Some(rbd::RBD_FEATURE_LAYERING),
+        "exclusive-lock" => Some(rbd::RBD_FEATURE_EXCLUSIVE_LOCK),
+        "object-map" => Some(rbd::RBD_FEATURE_OBJECT_MAP),
+        "fast-diff" => Some(rbd::RBD_FEATURE_FAST_DIFF),
+        "deep-flatten" => Some(rbd::RBD_FEATURE_DEEP_FLATTEN),
+        _ => None,
+    };
+    setting
+        .split(',')
+        .try_fold(0, |all, name| Some(all | bit(name)?))
+}
+
 /// How many objects an image of that size has.
 fn objects(size: ByteSize, order: u8) -> u64 {
     let object = 1_u64.checked_shl(order.into()).unwrap_or(u64::MAX);
     size.bytes().div_ceil(object)
 }
 
-fn plan(
-    name: &ImageName,
+/// What an image is like.
+#[derive(Clone, Copy)]
+struct Form {
     size: ByteSize,
     features: u64,
     order: u8,
+}
+
+fn plan(
+    name: &ImageName,
+    id: &ImageId,
+    form: Form,
     metadata: &[(&str, &str)],
     is_default_namespace: bool,
 ) -> Result<ImagePlan, Errno> {
-    let id = new_id()?;
+    let Form {
+        size,
+        features,
+        order,
+    } = form;
     let mut directory = WriteOp::new();
     if !is_default_namespace {
         // Answers ENOENT for a namespace that RBD does not know, and refuses one being removed.
@@ -256,13 +302,17 @@ fn plan(
     if !metadata.is_empty() {
         making = making.set_image_metadata(metadata);
     }
-    let mut header = vec![(header_object(&id), making)];
+    let mut header = vec![(header_object(id), making)];
     if features & rbd::RBD_FEATURE_OBJECT_MAP != 0 {
         let map = encoding::object_map(objects(size, order));
         let op = WriteOp::new().exec("rbd", "object_map_resize", &map);
-        header.push((object_map_object(&id), op));
+        header.push((object_map_object(id), op));
     }
-    Ok(ImagePlan { id, names, header })
+    Ok(ImagePlan {
+        id: id.clone(),
+        names,
+        header,
+    })
 }
 
 /// The object that holds an image's object map.
@@ -270,34 +320,16 @@ pub(crate) fn object_map_object(id: &ImageId) -> String {
     format!("rbd_object_map.{id}")
 }
 
-/// A new identifier: hexadecimal digits, as librbd's, all random.
-fn new_id() -> Result<ImageId, Errno> {
-    let random = ObjectUuid::random();
-    let digits = random.as_str().chars().filter(char::is_ascii_hexdigit);
-    // The last digits, because the UUID's version sits among the first.
-    let mut id: String = digits.rev().take(ID_LENGTH).collect();
-    id.make_ascii_lowercase();
-    ImageId::new(id).map_err(|_name| Errno::new(libc::EINVAL))
-}
-
 #[cfg(test)]
 mod tests {
-    use std::collections::HashSet;
-
     use super::*;
 
     #[test]
-    fn identifiers_are_hexadecimal_and_differ() {
-        let ids: HashSet<String> = (0..1000)
-            .map(|_| new_id().unwrap().as_str().to_owned())
-            .collect();
-        assert_eq!(ids.len(), 1000);
-        for id in ids {
-            assert_eq!(id.len(), ID_LENGTH);
-            assert!(
-                id.bytes()
-                    .all(|byte| byte.is_ascii_hexdigit() && !byte.is_ascii_uppercase())
-            );
+    fn features_are_read_as_a_number_or_as_names() {
+        assert_eq!(features_of("61"), Some(61));
+        assert_eq!(features_of("layering, exclusive-lock"), Some(5));
+        for other in ["", "layering,journaling", "-1", "layering;exclusive-lock"] {
+            assert_eq!(features_of(other), None, "{other}");
         }
     }
 

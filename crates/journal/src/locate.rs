@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use ceph::{Cluster, Io, ReadOp, id_object, read_many};
+use ceph::{Cluster, Io, ReadOp, ReadReply, id_object, read_many};
 use cuttle_model::{
     Class, ClusterId, ClusterSettings, Code, ComposedHandle, Explain, ImageId, ImageName,
     InstanceId, Left, ObjectUuid, PoolId,
@@ -188,14 +188,26 @@ pub fn follow(
     uuid: &ObjectUuid,
     guess: &ImageName,
 ) -> Result<Located, LocateError> {
+    follow_along(kind, io, uuid, guess, None).map(|(located, _nothing)| located)
+}
+
+/// As [`follow`], and sends another read in the same pool and namespace along with its own: `None`
+/// when that found nothing, or failed.
+///
+/// # Errors
+/// As [`locate`].
+pub fn follow_along(
+    kind: Kind,
+    io: Io,
+    uuid: &ObjectUuid,
+    guess: &ImageName,
+    along: Option<ReadOp>,
+) -> Result<(Located, Option<ReadReply>), LocateError> {
     let id_object = id_object(guess);
-    let reads = [
-        (
-            &io,
-            ReadOp::omap_get(&kind.record_object(uuid), &Record::keys(kind)),
-        ),
-        (&io, ReadOp::data(&id_object, ID_OBJECT_BYTES)),
-    ];
+    let record = ReadOp::omap_get(&kind.record_object(uuid), &Record::keys(kind));
+    let id = ReadOp::data(&id_object, ID_OBJECT_BYTES);
+    let mut reads = vec![(&io, record), (&io, id)];
+    reads.extend(along.map(|read| (&io, read)));
     let mut replies = read_many(&reads).into_iter();
     let record = match replies.next() {
         Some(Ok(Some(reply))) => Some(Journal::read_record(kind, uuid, &reply.omap)?),
@@ -207,8 +219,10 @@ pub fn follow(
     let image = record
         .as_ref()
         .map_or_else(|| guess.clone(), |record| record.image_name.clone());
+    let id = replies.next();
+    let along = replies.next().and_then(Result::ok).flatten();
     let image_id = if image == *guess {
-        match replies.next() {
+        match id {
             // A crash of its writer has left it empty: there is no image by this name.
             Some(Ok(Some(reply))) if reply.bytes.is_empty() => None,
             Some(Ok(Some(reply))) => Some(
@@ -222,14 +236,15 @@ pub fn follow(
         io.image_id(&image)
             .map_err(|source| looking_up(&image, source))?
     };
-    Ok(Located {
+    let located = Located {
         kind,
         io,
         uuid: uuid.clone(),
         record,
         image,
         image_id,
-    })
+    };
+    Ok((located, along))
 }
 
 /// The pool of a number; that the cluster has none is told apart from everything else.

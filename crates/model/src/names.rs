@@ -268,6 +268,23 @@ mod cephfs;
 
 pub use cephfs::{FsName, FsPath, SubvolumeGroup, SubvolumeName, SubvolumePrefix};
 
+impl ImageId {
+    /// The id given to the image that is made for a UUID: its last fourteen hexadecimal digits,
+    /// which are all random in a UUID of version 4. Whoever knows the UUID finds the image's header
+    /// with it.
+    #[must_use]
+    pub fn of(uuid: &ObjectUuid) -> Self {
+        let text = uuid.as_str().chars().filter(char::is_ascii_alphanumeric);
+        let digits: String = text.collect();
+        let surplus = digits.len().saturating_sub(Self::OF_UUID);
+        let last = digits.get(surplus..).unwrap_or_default();
+        Self(format!("{last:0>width$}", width = Self::OF_UUID))
+    }
+
+    /// So long that the prefix of the image's objects fits librbd's field for it.
+    const OF_UUID: usize = 14;
+}
+
 impl RadosNamespace {
     /// Whether this is the default namespace.
     #[must_use]
@@ -329,6 +346,16 @@ mod tests {
 
     fn rule_of<T: fmt::Debug>(result: Result<T, NameError>) -> String {
         result.unwrap_err().rule().to_owned()
+    }
+
+    #[test]
+    fn an_image_id_is_made_of_the_end_of_its_uuid() {
+        let id = |uuid: &str| ImageId::of(&ObjectUuid::parse(uuid).unwrap());
+        let made = id("50d53503-9da1-41ed-847e-bacf8f2f1297");
+        assert_eq!(made.as_str(), "7ebacf8f2f1297");
+        let odd = id("-----------------------------------x");
+        assert_eq!(odd.as_str(), "0000000000000x");
+        assert_eq!(ImageId::new(odd.as_str()), Ok(odd));
     }
 
     #[test]

@@ -5,9 +5,9 @@ use cuttle_model::{ByteSize, ImageName, RadosNamespace};
 
 use crate::setup::{FEATURES, SIZE, Setup, image, random_name, setup};
 
-fn plan(setup: &Setup, name: &ImageName, features: u64) -> ImagePlan {
+fn plan(setup: &Setup, name: &ImageName, features: impl Into<Option<u64>>) -> ImagePlan {
     let options = ImageOptions {
-        features: Some(features),
+        features: features.into(),
         ..ImageOptions::default()
     };
     setup
@@ -20,12 +20,20 @@ fn plan(setup: &Setup, name: &ImageName, features: u64) -> ImagePlan {
 #[test]
 fn a_planned_image_is_the_same_as_librbds() {
     let setup = setup();
-    for features in [1, 0b101, 0b1101, FEATURES] {
-        let (planned, plain) = (format!("planned-{features}"), format!("plain-{features}"));
+    let left_to_ceph = None;
+    for features in [
+        Some(1),
+        Some(0b101),
+        Some(0b1101),
+        Some(FEATURES),
+        left_to_ceph,
+    ] {
+        let named = |what| format!("{what}-{}", features.unwrap_or(0));
+        let (planned, plain) = (named("planned"), named("plain"));
         let plan = plan(&setup, &image(&planned), features);
         setup.io.create_planned_image(&plan).unwrap();
         let options = ImageOptions {
-            features: Some(features),
+            features,
             ..ImageOptions::default()
         };
         setup
@@ -55,7 +63,7 @@ fn a_planned_image_is_the_same_as_librbds() {
         let metadata = setup.rbd_json(&["image-meta", "list", &setup.spec(&planned)]);
         assert_eq!(metadata, serde_json::json!({"k": "v"}));
         // The object map is sound: rbd checks it against the image.
-        if features & 0b1000 != 0 {
+        if features.unwrap_or(FEATURES) & 0b1000 != 0 {
             setup
                 .witness
                 .rbd(&[
@@ -133,10 +141,6 @@ fn what_is_not_everyday_has_no_plan() {
         features: Some(FEATURES),
         ..ImageOptions::default()
     };
-    none(ImageOptions {
-        features: None,
-        ..plain.clone()
-    });
     none(ImageOptions {
         features: Some(FEATURES | 1 << 6),
         ..plain.clone()

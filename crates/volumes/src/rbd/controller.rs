@@ -5,6 +5,7 @@ use std::sync::Arc;
 use ceph::{Cluster, Clusters, Io};
 use cuttle_model::{ClusterId, ClusterSettings, ClusterTable, Credentials, PoolName};
 
+use crate::rbd::create::AskedNames;
 use crate::reach::{NamedBy, ReachError};
 use crate::settings::ControllerSettings;
 
@@ -13,6 +14,7 @@ use crate::settings::ControllerSettings;
 pub struct RbdController {
     clusters: Clusters,
     pub(crate) settings: Arc<ControllerSettings>,
+    pub(crate) asked: Arc<AskedNames>,
 }
 
 impl RbdController {
@@ -22,6 +24,7 @@ impl RbdController {
         Self {
             clusters,
             settings: Arc::new(settings),
+            asked: Arc::default(),
         }
     }
 

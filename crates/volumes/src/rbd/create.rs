@@ -21,6 +21,7 @@
 //! An everyday image costs four round trips one after the other. A failure that is certain is
 //! undone; one that may still take effect (ETIMEDOUT) is left for the repeated request to take up.
 
+mod asked;
 mod error;
 mod existing;
 mod fit;
@@ -30,13 +31,14 @@ mod undo;
 use std::collections::BTreeMap;
 
 use ceph::{Cluster, Io};
-use cuttle_journal::{Journal, Kind, Reserved};
+use cuttle_journal::{Journal, JournalError, Kind, Reserved};
 use cuttle_model::parameters::Parsed;
 use cuttle_model::{
     ByteSize, CapacityRange, ClusterSettings, ClusterTable, CoName, ComposedHandle, Credentials,
     ObjectUuid, VolumeCapability, round_for_image,
 };
 
+pub(crate) use asked::AskedNames;
 pub use error::CreateError;
 
 use crate::rbd::capability::refusal_of_empty;
@@ -191,22 +193,35 @@ impl Creation<'_> {
     }
 
     fn run(&self) -> Result<Created, CreateError> {
+        let name = &self.request.name;
+        let place = (&self.settings.id, self.io.pool_id(), name);
+        // A name that was asked for before has most likely been taken since: looking is cheaper
+        // than a write that is refused, which the OSDs log as an error.
+        let mut look_first = self.controller.asked.note(&place);
         for _attempt in 0..ATTEMPTS {
             let offered = ObjectUuid::random();
-            let reserved = self.journal.reserve(&self.request.name, &offered);
+            let reserved = self.reserve(&offered, look_first);
+            look_first = true;
             let attempt = match reserved.map_err(|error| self.journal_failed(error))? {
                 Reserved::New => self.make_new(&offered)?,
                 Reserved::Taken(entry) => self
                     .take_up(&entry)
-                    .map_err(|error| error.unfinished(&self.request.name))?,
+                    .map_err(|error| error.unfinished(name))?,
             };
             match attempt {
                 Attempt::Done(created) => return Ok(created),
                 Attempt::Again => {}
             }
         }
-        Err(CreateError::Contended {
-            name: self.request.name.clone(),
-        })
+        Err(CreateError::Contended { name: name.clone() })
+    }
+
+    /// Takes the name for `offered`, or learns who has it.
+    fn reserve(&self, offered: &ObjectUuid, look_first: bool) -> Result<Reserved, JournalError> {
+        let name = &self.request.name;
+        if look_first && let Some(entry) = self.journal.find(name)? {
+            return Ok(Reserved::Taken(entry));
+        }
+        self.journal.reserve(name, offered)
     }
 }

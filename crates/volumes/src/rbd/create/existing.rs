@@ -3,13 +3,13 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use cuttle_journal::{DirectoryEntry, JournalError, Kind, Located, Record, follow};
+use cuttle_journal::{DirectoryEntry, JournalError, Kind, Located, Record, follow_along};
 use cuttle_model::{ImageFeatures, ImageId, ImageName, ObjectUuid, PoolId, chain};
 use tracing::{debug, warn};
 
 use super::undo::Role;
 use super::{Attempt, CreateError, Creation};
-use crate::rbd::header::{Header, read_header};
+use crate::rbd::header::{Header, header_read, read_header};
 use crate::rbd::remains::{self, Presence};
 
 /// How often a volume that another process is making is looked at.
@@ -51,7 +51,15 @@ impl Creation<'_> {
             return self.in_other_pool(entry, pool);
         }
         let uuid = &entry.uuid;
-        let found = follow(Kind::Volume, self.io.clone(), uuid, &self.image_name(uuid))?;
+        // An image made by plan has its header where its UUID says.
+        let planned = ImageId::of(uuid);
+        let (found, header) = follow_along(
+            Kind::Volume,
+            self.io.clone(),
+            uuid,
+            &self.image_name(uuid),
+            Some(header_read(&planned, &self.labels())),
+        )?;
         let Some(record) = &found.record else {
             return self.without_record(uuid);
         };
@@ -64,7 +72,11 @@ impl Creation<'_> {
                 }
                 .into())
             }
-            (Some(_), Some(committed)) => self.committed(&found, record, committed),
+            (Some(_), Some(committed)) => {
+                let header = header.and_then(|reply| Header::decode(&reply.omap));
+                let header = header.filter(|_| found.image_id.as_ref() == Some(&planned));
+                self.committed(&found, record, committed, header)
+            }
             (Some(_), None) => self.uncommitted(uuid, record),
             (None, _) => {
                 // A crash of ceph-csi between the name and the record's keys.
@@ -119,12 +131,13 @@ impl Creation<'_> {
         Ok(Attempt::Again)
     }
 
-    /// A finished volume.
+    /// A finished volume, with its image's header if that has been read.
     fn committed(
         &self,
         found: &Located,
         record: &Record,
         committed: &ImageId,
+        header: Option<Header>,
     ) -> Result<Attempt, CreateError> {
         let (uuid, image, name) = (&found.uuid, &record.image_name, &self.request.name);
         if let Some(store) = &record.kms_id {
@@ -157,7 +170,11 @@ impl Creation<'_> {
             }
             return Ok(Attempt::Again);
         };
-        let Some(header) = self.look_at(id)? else {
+        let header = match header {
+            Some(header) => Some(header),
+            None => self.look_at(id)?,
+        };
+        let Some(header) = header else {
             return Err(CreateError::HeaderMissing {
                 name: name.clone(),
                 image: image.clone(),
@@ -313,9 +330,14 @@ impl Creation<'_> {
         id.map_err(|error| self.refused("look up the image", error))
     }
 
+    /// The keys of the metadata that the image is to have.
+    fn labels(&self) -> Vec<&str> {
+        self.metadata.iter().map(|(key, _)| key.as_str()).collect()
+    }
+
     fn look_at(&self, id: &ImageId) -> Result<Option<Header>, CreateError> {
-        let labels: Vec<&str> = self.metadata.iter().map(|(key, _)| key.as_str()).collect();
-        read_header(&self.io, id, &labels).map_err(|error| self.refused("look at the image", error))
+        read_header(&self.io, id, &self.labels())
+            .map_err(|error| self.refused("look at the image", error))
     }
 
     /// A volume in another pool than its name: only older releases made such, for topologies.

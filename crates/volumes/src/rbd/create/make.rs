@@ -57,9 +57,10 @@ impl Creation<'_> {
     /// Makes record and image of a name just reserved.
     pub(super) fn make_new(&self, uuid: &ObjectUuid) -> Result<Attempt, CreateError> {
         let image = self.image_name(uuid);
+        let (id, metadata) = (ImageId::of(uuid), self.metadata_pairs());
         let plan = self
             .io
-            .plan_image(&image, self.size, &self.options(), &self.metadata_pairs());
+            .plan_image_as(&id, &image, self.size, &self.options(), &metadata);
         let (plan, outcome) = match plan {
             Ok(Some(plan)) => {
                 let outcome = self.make_planned(uuid, &image, &plan);
