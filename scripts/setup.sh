@@ -3,10 +3,21 @@
 # daemons and libraries, file system tools, compilers, Rust. Says what it installs, asks for sudo
 # only if it is not root, and does nothing when all is there.
 #
-#   scripts/setup.sh         for building and for the demo
-#   scripts/setup.sh test    for the tests also: cargo-nextest
+#   scripts/setup.sh             for building and for the demo
+#   scripts/setup.sh test        for the tests also: cargo-nextest
+#   scripts/setup.sh ceph-18     for the tests with a newer Ceph also: debootstrap
+#   scripts/setup.sh packages    the packages alone, no Rust
 set -eu
 cd "$(dirname "$0")/.."
+
+purpose=${1:-build}
+case $purpose in
+build | test | ceph-18 | packages) ;;
+*)
+    echo "setup: unknown word: $purpose" >&2
+    exit 2
+    ;;
+esac
 
 NEXTEST_VERSION=0.9.143
 
@@ -57,6 +68,10 @@ librados-dev /usr/include/rados/librados.h
 librbd-dev /usr/include/rbd/librbd.h
 libcephfs-dev /usr/include/cephfs/libcephfs.h
 LIST
+    if [ "$purpose" = ceph-18 ]; then
+        echo "debootstrap /usr/sbin/debootstrap"
+        echo "debian-archive-keyring /usr/share/keyrings/debian-archive-keyring.gpg"
+    fi
     # Ubuntu's manager module `volumes` imports it, but its package does not ask for it.
     if grep -q '^ID=ubuntu$' /etc/os-release; then
         echo "python3-setuptools /usr/lib/python3/dist-packages/setuptools/__init__.py"
@@ -160,9 +175,7 @@ install_nextest() {
 }
 
 install_packages
-install_rust
-case ${1:-} in
-test) install_nextest ;;
-'') ;;
-*) die "unknown word: $1" ;;
+[ "$purpose" = packages ] || install_rust
+case $purpose in
+test | ceph-18) install_nextest ;;
 esac

@@ -21,6 +21,10 @@ const MODULES: &str = "/usr/share/ceph/mgr";
 /// The modules that the drivers need; loading the other eight would double the start-up time.
 const NEEDED: [&str; 2] = ["rbd_support", "volumes"];
 
+/// What `bcrypt` is for the managers' modules: they import it for the dashboard's passwords, and
+/// Debian 13's refuses to be loaded in the second interpreter of one process, and so by any module.
+const BCRYPT: &str = "# Stands in for bcrypt; no password is hashed in a test cluster.\n";
+
 /// How long each wait of the start may take on a slow machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -101,6 +105,7 @@ fn lay_out(dir: &Path) -> Result<(), Error> {
         "log",
         "crash",
         "mgr-modules",
+        "mgr-python",
         "data/mon",
         "data/mgr",
         "data/osd",
@@ -109,6 +114,8 @@ fn lay_out(dir: &Path) -> Result<(), Error> {
         let path = dir.join(part);
         std::fs::create_dir_all(&path).map_err(Error::file("create", &path))?;
     }
+    let bcrypt = dir.join("mgr-python/bcrypt.py");
+    std::fs::write(&bcrypt, BCRYPT).map_err(Error::file("write", &bcrypt))?;
     let modules = Path::new(MODULES);
     for entry in std::fs::read_dir(modules).map_err(Error::file("read", modules))? {
         let entry = entry.map_err(Error::file("read", modules))?;
@@ -166,7 +173,8 @@ fn start(
         .arg(&booted.state.conf)
         .args(arguments);
     // Lets the two modules import their siblings without loading those as modules.
-    command.env("PYTHONPATH", MODULES);
+    let python = dir.join("mgr-python");
+    command.env("PYTHONPATH", format!("{}:{MODULES}", python.display()));
     let child = daemon::spawn(command, program, &log_of(dir, name))?;
     booted
         .state
@@ -246,10 +254,19 @@ fn wait_ready(dir: &Path, booted: &mut Booted) -> Result<(), Error> {
         Ok(Ok(()))
     })??;
     until("the manager's modules answer", PATIENCE, || {
-        ceph(dir, &["rbd", "task", "list"]).map_err(|error| error.to_string())?;
-        ceph(dir, &["fs", "subvolume", "ls", "cephfs"]).map_err(|error| error.to_string())
+        for words in [
+            &["rbd", "task", "list"][..],
+            &["fs", "subvolume", "ls", "cephfs"],
+        ] {
+            ceph(dir, words).map_err(|error| {
+                // Ceph's answer is a list of other commands; the reason is in the manager's words.
+                let answer = error.to_string();
+                let first = answer.lines().next().unwrap_or_default();
+                format!("{first}\n{}", daemon::tail(&log_of(dir, "mgr.x")))
+            })?;
+        }
+        Ok(())
     })
-    .map(drop)
 }
 
 /// A port that nobody listens on now, below the range the kernel gives to outgoing connections.
