@@ -172,6 +172,8 @@ fn start(
         .arg("-c")
         .arg(&booted.state.conf)
         .args(arguments);
+    // As systemd starts them: Debian 13's OSD looks for its classes in a relative `lib/…`.
+    command.current_dir("/");
     // Lets the two modules import their siblings without loading those as modules.
     let python = dir.join("mgr-python");
     command.env("PYTHONPATH", format!("{}:{MODULES}", python.display()));
