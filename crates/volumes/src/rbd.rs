@@ -17,7 +17,9 @@ mod get;
 mod header;
 mod in_use;
 mod list;
+mod maker;
 mod remains;
+mod unfinished;
 mod validate;
 
 pub use capability::Refusal;
