@@ -324,18 +324,34 @@ impl Cluster {
     /// Stops the OSD's process in its tracks: every operation hangs until [`Cluster::resume_osd`].
     ///
     /// # Errors
+    /// As [`Cluster::pause`].
+    pub fn pause_osd(&self) -> Result<(), Error> {
+        self.pause("osd.0")
+    }
+
+    /// Lets a paused OSD go on. Idempotent.
+    ///
+    /// # Errors
+    /// [`Error::Signal`].
+    pub fn resume_osd(&self) -> Result<(), Error> {
+        self.resume("osd.0")
+    }
+
+    /// Stops a daemon (`mgr.x`, `mds.a`) in its tracks, until [`Cluster::resume`].
+    ///
+    /// # Errors
     /// [`Error::Signal`], and [`Error::Directory`] on a cluster that this process does not own:
     /// others may be using it.
-    pub fn pause_osd(&self) -> Result<(), Error> {
+    pub fn pause(&self, daemon: &str) -> Result<(), Error> {
         if self.owned.is_empty() {
             return Err(Error::Directory {
                 path: self.dir.clone(),
                 reason: "only the process that started a cluster may pause it".to_owned(),
             });
         }
-        let pid = self.signal_osd(Signal::STOP)?;
+        let pid = self.signal(daemon, Signal::STOP)?;
         // The signal is only sent; a thread on another processor may still finish its work.
-        until("the OSD stands still", Duration::from_secs(10), || {
+        until("the daemon stands still", Duration::from_secs(10), || {
             let running = daemon::running_threads(pid);
             if running == 0 {
                 Ok(())
@@ -345,12 +361,12 @@ impl Cluster {
         })
     }
 
-    /// Lets a paused OSD go on. Idempotent.
+    /// Lets a paused daemon go on. Idempotent.
     ///
     /// # Errors
     /// [`Error::Signal`].
-    pub fn resume_osd(&self) -> Result<(), Error> {
-        self.signal_osd(Signal::CONT).map(drop)
+    pub fn resume(&self, daemon: &str) -> Result<(), Error> {
+        self.signal(daemon, Signal::CONT).map(drop)
     }
 
     /// What lies in one RADOS namespace (`""` is the default one) of a pool, as Ceph's programs see it.
@@ -361,9 +377,9 @@ impl Cluster {
         Contents::look(self, pool, namespace)
     }
 
-    fn signal_osd(&self, signal: Signal) -> Result<i32, Error> {
-        let pid = self.state.pids.get("osd.0").copied().unwrap_or(0);
-        daemon::signal("osd.0", pid, signal)?;
+    fn signal(&self, daemon: &str, signal: Signal) -> Result<i32, Error> {
+        let pid = self.state.pids.get(daemon).copied().unwrap_or(0);
+        daemon::signal(daemon, pid, signal)?;
         Ok(pid)
     }
 
