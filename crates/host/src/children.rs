@@ -120,7 +120,7 @@ struct Head {
 const HEAD: usize = 8;
 
 /// The names of the steps children make, so that an answer can name one by number.
-const STEPS: [&str; 32] = [
+const STEPS: [&str; 33] = [
     "",
     "open",
     "lstat",
@@ -152,6 +152,7 @@ const STEPS: [&str; 32] = [
     "XFS_IOC_FSGEOMETRY",
     "XFS_IOC_FSGROWFSDATA",
     "BLKFLSBUF",
+    "setns",
     "system call",
 ];
 

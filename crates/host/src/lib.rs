@@ -33,6 +33,7 @@ mod mount_table;
 mod mounts;
 mod paths;
 mod process;
+mod replace;
 mod syscalls;
 
 use std::sync::Arc;
@@ -54,7 +55,11 @@ pub use mount_options::{MountOptions, OptionRefused};
 pub use mount_table::{DeviceNumber, Mount, MountTable, MountTableMalformed};
 pub use mounts::{BindMount, DeviceMount, Unmounted};
 pub use paths::{AbsolutePath, EntryKind, PathEntry, PathRefused};
-pub use process::{Captured, DetachedProgram, Exit, Finished, Program, STDIN_PATH, StartedProgram};
+pub use process::{
+    AttendedProgram, Captured, DetachedProgram, Exit, Finished, ProcessIdentity, Program,
+    RunningProgram, STDIN_PATH, StartedProgram,
+};
+pub use replace::Replaced;
 
 use children::Children;
 

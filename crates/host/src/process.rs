@@ -5,7 +5,9 @@
 //! through standard input. Both outputs are read as they come, and only so much of them is kept.
 //! No shell is ever involved.
 
+mod attended;
 mod detached;
+mod identity;
 mod pump;
 
 use std::ffi::{OsStr, OsString};
@@ -25,7 +27,9 @@ use crate::children::{is_gone_within, is_running};
 use crate::syscalls::die_with_parent;
 use crate::{Error, Host};
 
+pub use attended::{AttendedProgram, RunningProgram};
 pub use detached::{DetachedProgram, StartedProgram};
+pub use identity::ProcessIdentity;
 use pump::Pumped;
 
 /// Where programs are looked for, in order.

@@ -40,9 +40,6 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// How long an export process is waited for before its state is looked at again.
 const WAIT_EVERY: Duration = Duration::from_millis(100);
 
-/// The most that is read of `/proc/<pid>/stat`.
-const STAT: usize = 4096;
-
 /// Attaching by our own export and a loop device.
 #[derive(Debug)]
 pub(crate) struct FuseAttach<'a> {
@@ -162,17 +159,9 @@ impl<'a> FuseAttach<'a> {
         file.write(order.stash).map_err(AttachError::Stash)
     }
 
-    /// When the process of this id started; `None` when there is none, or only its remains wait
-    /// for a parent that does not look.
     fn started_at(&self, pid: u32) -> Result<Option<u64>, AttachError> {
-        let failed = || HostFailure::at("read the start time of process", pid);
-        let path = AbsolutePath::new(format!("/proc/{pid}/stat"));
-        let path = path.map_err(|error| failed()(error.into()))?;
-        match self.host.read_file(&path, STAT) {
-            Ok(text) => Ok(text.and_then(|text| start_time(&text))),
-            Err(error) if cuttle_door::FromErrno::errno(&error) == Some(libc::ESRCH) => Ok(None),
-            Err(error) => Err(failed()(error).into()),
-        }
+        let failed = HostFailure::at("read the start time of process", pid);
+        Ok(self.host.process_started(pid).map_err(failed)?)
     }
 
     /// Waits for the end of the export process, unless its id belongs to another one by now.
@@ -364,31 +353,4 @@ fn expect_export(mount: &Mount, image: &ImageSpec, path: &AbsolutePath) -> Resul
 /// What the system says of a device that has lost its file.
 fn gone(device: &AbsolutePath) -> cuttle_host::Error {
     cuttle_door::FromErrno::from_errno("host.loop_device", device.to_string(), libc::ENXIO)
-}
-
-/// Field 22 of `/proc/<pid>/stat`, unless field 3 says that the process has ended. The second
-/// field, in brackets, may itself hold blanks.
-fn start_time(stat: &[u8]) -> Option<u64> {
-    let text = String::from_utf8_lossy(stat);
-    let (_, after_name) = text.rsplit_once(')')?;
-    let mut fields = after_name.split_whitespace();
-    let state = fields.next()?;
-    if matches!(state, "Z" | "X") {
-        return None;
-    }
-    fields.nth(18)?.parse().ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_start_time_is_found_behind_any_name() {
-        let stat = "7 (a) b) S 1 7 7 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 98765 1 2 3";
-        assert_eq!(start_time(stat.as_bytes()), Some(98_765));
-        assert_eq!(start_time(stat.replace(" S ", " Z ").as_bytes()), None);
-        assert_eq!(start_time(b"7 (a) S 1"), None);
-        assert_eq!(start_time(b""), None);
-    }
 }
