@@ -184,6 +184,12 @@ pub enum Error {
         /// How many mounts were taken down.
         taken: usize,
     },
+    /// Processes cannot leave the cgroup they were started in.
+    #[error("processes could not be taken out of their cgroup: {why}")]
+    NotApart {
+        /// What was tried, and how it failed.
+        why: String,
+    },
     /// A loop device cannot be let go.
     #[error("{device} is still in use ({by})")]
     LoopBusy {
@@ -309,7 +315,8 @@ impl FromErrno for Error {
             | Self::Unreadable { .. }
             | Self::NotEmpty { .. }
             | Self::FilesystemUnsupported { .. }
-            | Self::FilesystemDamaged { .. } => None,
+            | Self::FilesystemDamaged { .. }
+            | Self::NotApart { .. } => None,
         }
     }
 }
@@ -337,6 +344,7 @@ impl Explain for Error {
             Self::NeedsCapability { .. } => 1618,
             Self::StillMounted { .. } => 1619,
             Self::LoopBusy { .. } => 1620,
+            Self::NotApart { .. } => 1621,
         })
     }
 
@@ -352,7 +360,8 @@ impl Explain for Error {
             | Self::NotABlockDevice { .. }
             | Self::ProgramMissing { .. }
             | Self::NeedsCapability { .. }
-            | Self::LoopBusy { .. } => Class::Unmet,
+            | Self::LoopBusy { .. }
+            | Self::NotApart { .. } => Class::Unmet,
             Self::FilesystemUnsupported { .. } => Class::Unsupported,
             Self::ChildLost { .. }
             | Self::ProgramFailed { .. }
@@ -384,7 +393,8 @@ impl Explain for Error {
             | Self::FilesystemDamaged { .. }
             | Self::NeedsCapability { .. }
             | Self::StillMounted { .. }
-            | Self::LoopBusy { .. } => Left::Nothing,
+            | Self::LoopBusy { .. }
+            | Self::NotApart { .. } => Left::Nothing,
         }
     }
 
@@ -413,6 +423,10 @@ impl Explain for Error {
             }
             Self::StillMounted { .. } => {
                 "see what keeps mounting there (findmnt), then repeat the request"
+            }
+            Self::NotApart { .. } => {
+                "mount the host's /sys into the plugin's container, or /run/systemd/private for \
+                 scopes of systemd"
             }
             Self::LoopBusy { .. } => "end the processes and mounts that use the device",
             Self::FilesystemUnsupported { .. } => "use ext4 or xfs",

@@ -18,6 +18,7 @@
 
 mod block_device;
 mod capability;
+mod cgroup;
 mod children;
 mod errno;
 mod error;
@@ -35,6 +36,7 @@ mod paths;
 mod process;
 mod replace;
 mod syscalls;
+mod systemd;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,6 +45,7 @@ use cuttle_door::{Door, job};
 
 pub use block_device::BlockDevice;
 pub use capability::Capability;
+pub use cgroup::Apart;
 pub use errno::Errno;
 pub use error::Error;
 pub use filesystem::{

@@ -1,13 +1,9 @@
 //! Telling a process apart from a later one that was given the same id.
 
-use std::path::Path;
-
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::pid_of;
 use crate::{Error, Host};
-
-const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
 /// A process. Its id alone may belong to another one by the time it is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -85,20 +81,6 @@ impl Host {
             }
         })
     }
-
-    /// The id of this boot of the machine: nothing that ran or was mounted under another one is
-    /// there any more.
-    ///
-    /// # Errors
-    /// The errno of reading it.
-    pub fn boot_id(&self) -> Result<String, Error> {
-        let call = "host.boot_id";
-        self.door.call(call, BOOT_ID, || {
-            let text = std::fs::read_to_string(Path::new(BOOT_ID));
-            let text = text.map_err(|error| Error::io(call, BOOT_ID, "read", &error))?;
-            Ok(text.trim().to_owned())
-        })
-    }
 }
 
 fn kill(pid: Pid) -> Result<(), rustix::io::Errno> {
@@ -150,7 +132,6 @@ mod tests {
         assert!(!host.is_running(earlier).unwrap());
         assert!(!host.kill_process(earlier).unwrap());
         assert_eq!(host.process_started(u32::MAX).unwrap(), None);
-        assert_eq!(host.boot_id().unwrap().len(), 36);
     }
 
     #[test]
