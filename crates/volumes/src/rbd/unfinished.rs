@@ -5,12 +5,18 @@
 //! what is finished, so the role is looked at before each step, and once more while the image can
 //! still be brought back from the trash.
 
-use ceph::Io;
+use std::time::Duration;
+
+use ceph::{Io, TrashEntry};
+use cuttle_door::job;
 use cuttle_journal::{Journal, JournalError, Record};
-use cuttle_model::{CoName, ImageName, ObjectUuid, chain};
+use cuttle_model::{CoName, ImageId, ImageName, ObjectUuid, chain};
 use tracing::{debug, warn};
 
 use crate::rbd::remains;
+
+/// How long bringing back an image may take, even when the job's time is over.
+const MAKE_GOOD: Duration = Duration::from_secs(60);
 
 /// By what right an image is removed.
 #[derive(Debug)]
@@ -93,26 +99,55 @@ impl Unfinished<'_> {
         if !self.still_has(role)? {
             return Ok(false);
         }
-        remains::clear_present(io, image).map_err(Trouble::Image)?;
+        let cleared = remains::clear_present(io, image);
+        // Also when it failed, part of it may have happened, and late.
+        let overtime = job::overtime(MAKE_GOOD);
         let trashed = io.trash_find_all_by_name(image).map_err(Trouble::Image)?;
-        if trashed.is_empty() {
-            return Ok(true);
-        }
-        if !self.still_has(role)? {
-            warn!(image = %image, "bringing back an image that another process has finished");
-            for entry in trashed {
-                match io.trash_restore(&entry.id, image) {
-                    Ok(()) => break,
-                    Err(error) if error.is_absent() || error.is_present() => {}
-                    Err(error) => return Err(Trouble::Image(error)),
-                }
-            }
+        if !trashed.is_empty() && !self.still_has(role)? {
+            self.make_good(&trashed)?;
             return Ok(false);
         }
+        drop(overtime);
+        cleared.map_err(Trouble::Image)?;
         for entry in trashed {
             remains::remove_from_trash(io, &entry.id).map_err(Trouble::Image)?;
         }
         Ok(true)
+    }
+
+    /// What follows when another has become the maker while images were moved to the trash: the one
+    /// that it has finished, or is about to, gets its name back. What nobody can lead to goes.
+    fn make_good(&self, trashed: &[TrashEntry]) -> Result<(), Trouble> {
+        let image = self.image;
+        for entry in trashed {
+            if self.may_be_wanted(&entry.id)? {
+                warn!(image = %image, "bringing back an image that another process has finished");
+                match self.io.trash_restore(&entry.id, image) {
+                    Ok(()) => continue,
+                    Err(error) if error.is_absent() => continue,
+                    // The other has made one anew, unless it says that it was this one.
+                    Err(error) if error.is_present() => {}
+                    Err(error) => return Err(Trouble::Image(error)),
+                }
+                if self.is_committed_to(&entry.id)? {
+                    continue;
+                }
+            }
+            remains::remove_from_trash(self.io, &entry.id).map_err(Trouble::Image)?;
+        }
+        Ok(())
+    }
+
+    /// Whether the record leads to this image, or may come to: not when it is gone, which is what a
+    /// delete leaves, and not when it names another image.
+    fn may_be_wanted(&self, id: &ImageId) -> Result<bool, Trouble> {
+        let record = self.journal.load(self.uuid).map_err(Trouble::Journal)?;
+        Ok(record.is_some_and(|record| record.image_id.is_none_or(|recorded| recorded == *id)))
+    }
+
+    fn is_committed_to(&self, id: &ImageId) -> Result<bool, Trouble> {
+        let record = self.journal.load(self.uuid).map_err(Trouble::Journal)?;
+        Ok(record.is_some_and(|record| record.image_id.as_ref() == Some(id)))
     }
 
     fn still_has(&self, role: &Role) -> Result<bool, Trouble> {
