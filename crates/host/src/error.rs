@@ -190,6 +190,12 @@ pub enum Error {
         /// What was tried, and how it failed.
         why: String,
     },
+    /// Another mount is seen at a path than a moment ago, or none any more.
+    #[error("what is mounted on {path} has changed in between")]
+    MountChanged {
+        /// The path.
+        path: String,
+    },
     /// A loop device cannot be let go.
     #[error("{device} is still in use ({by})")]
     LoopBusy {
@@ -301,6 +307,7 @@ impl FromErrno for Error {
             Self::Call { errno, .. } => Some(errno.number()),
             Self::Hung { .. } | Self::ProgramLate { .. } => Some(libc::ETIMEDOUT),
             Self::LoopBusy { .. } | Self::StillMounted { .. } => Some(libc::EBUSY),
+            Self::MountChanged { .. } => Some(libc::ESTALE),
             Self::NeedsCapability { .. } => Some(libc::EPERM),
             Self::ProgramMissing { .. } => Some(libc::ENOENT),
             Self::NotABlockDevice { .. } => Some(libc::ENOTBLK),
@@ -345,6 +352,7 @@ impl Explain for Error {
             Self::StillMounted { .. } => 1619,
             Self::LoopBusy { .. } => 1620,
             Self::NotApart { .. } => 1621,
+            Self::MountChanged { .. } => 1622,
         })
     }
 
@@ -360,6 +368,7 @@ impl Explain for Error {
             | Self::NotABlockDevice { .. }
             | Self::ProgramMissing { .. }
             | Self::NeedsCapability { .. }
+            | Self::MountChanged { .. }
             | Self::LoopBusy { .. }
             | Self::NotApart { .. } => Class::Unmet,
             Self::FilesystemUnsupported { .. } => Class::Unsupported,
@@ -393,6 +402,7 @@ impl Explain for Error {
             | Self::FilesystemDamaged { .. }
             | Self::NeedsCapability { .. }
             | Self::StillMounted { .. }
+            | Self::MountChanged { .. }
             | Self::LoopBusy { .. }
             | Self::NotApart { .. } => Left::Nothing,
         }
@@ -427,6 +437,9 @@ impl Explain for Error {
             Self::NotApart { .. } => {
                 "mount the host's /sys into the plugin's container, or /run/systemd/private for \
                  scopes of systemd"
+            }
+            Self::MountChanged { .. } => {
+                "find out who mounts there (findmnt), then repeat the request"
             }
             Self::LoopBusy { .. } => "end the processes and mounts that use the device",
             Self::FilesystemUnsupported { .. } => "use ext4 or xfs",

@@ -25,6 +25,7 @@ mod error;
 mod filesystem;
 #[cfg(test)]
 mod fixture;
+mod holders;
 mod kernel;
 mod loop_device;
 mod loop_ioctl;
@@ -51,6 +52,7 @@ pub use error::Error;
 pub use filesystem::{
     Check, Clearance, FilesystemKind, Growth, History, MakeFilesystem, Probe, Usage,
 };
+pub use holders::{Held, Holder};
 pub use kernel::KernelRelease;
 pub use loop_device::{AttachLoop, Detached, LoopDevice};
 pub use memory::{limit_arenas, trim_heap};

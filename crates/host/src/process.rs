@@ -62,6 +62,7 @@ pub struct Program {
     environment: Vec<(OsString, OsString)>,
     stdin: Option<Stdin>,
     limit: Duration,
+    about: Option<String>,
 }
 
 /// What a program reads from its standard input.
@@ -82,6 +83,7 @@ impl Program {
             environment: Vec::new(),
             stdin: None,
             limit: USUAL_LIMIT,
+            about: None,
         }
     }
 
@@ -123,6 +125,14 @@ impl Program {
     #[must_use]
     pub fn stdin_file(mut self, bytes: impl Into<Vec<u8>>) -> Self {
         self.stdin = Some(Stdin::Again(Zeroizing::new(bytes.into())));
+        self
+    }
+
+    /// Says what the program works on: while an earlier run of the same call on it cannot be
+    /// killed, no other is started.
+    #[must_use]
+    pub fn about(mut self, target: impl fmt::Display) -> Self {
+        self.about = Some(target.to_string());
         self
     }
 
@@ -342,7 +352,8 @@ impl Host {
     /// killed is left behind.
     ///
     /// # Errors
-    /// [`Error::ProgramMissing`], [`Error::ProgramLate`], or the errno of starting it.
+    /// [`Error::ProgramMissing`], [`Error::ProgramLate`] (at once, if an earlier run is stuck on
+    /// what this one is [about](Program::about)), or the errno of starting it.
     pub fn run(&self, call: &'static str, program: &Program) -> Result<Finished, Error> {
         self.door
             .call(call, program.name(), || self.run_now(call, program))
@@ -351,6 +362,14 @@ impl Host {
     fn run_now(&self, call: &'static str, program: &Program) -> Result<Finished, Error> {
         self.children.reap();
         let failed = |step, error: &std::io::Error| Error::io(call, program.name(), step, error);
+        let about = program.about.clone().unwrap_or_else(|| program.name());
+        if program.about.is_some() && self.children.is_stuck(call, &about) {
+            return Err(Error::ProgramLate {
+                program: program.name(),
+                waited: Duration::ZERO,
+                stderr: format!("an earlier one is still stuck on {about}"),
+            });
+        }
         let mut command = program.command()?;
         command.process_group(0);
         // That thread waits here, so this strikes only when the whole process dies: a half-done
@@ -371,7 +390,7 @@ impl Host {
                 ended,
             }) => (stdout, stderr, ended),
             Err(error) => {
-                self.kill_group(&mut child, call, &program.name());
+                self.kill_group(&mut child, call, &about);
                 return Err(failed("poll", &error));
             }
         };
@@ -383,7 +402,7 @@ impl Host {
                 stderr,
             });
         }
-        self.kill_group(&mut child, call, &program.name());
+        self.kill_group(&mut child, call, &about);
         Err(Error::ProgramLate {
             program: program.name(),
             waited: started.elapsed(),

@@ -34,6 +34,7 @@ fn bind(source: &AbsolutePath, target: &AbsolutePath, flags: &[&str]) {
     let options = MountOptions::parse(flags).unwrap();
     host()
         .bind(&BindMount {
+            seen: None,
             source,
             target,
             options: &options,
