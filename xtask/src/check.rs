@@ -3,9 +3,12 @@
 //! * layers: which of our crates may depend on which (`layers.toml`)
 //! * tidy: every file opens with its purpose, stays short and has a proper name
 //! * packages: licences, sources, duplicates and bans of other people's code (`deny.toml`)
+//! * yanked, advisories: versions taken back, and known vulnerabilities, as far as a local copy of
+//!   the database tells them
 //!
 //! Everything works offline, on what `cargo metadata` says.
 
+pub(crate) mod advisories;
 pub(crate) mod expression;
 pub(crate) mod layers;
 pub(crate) mod packages;
@@ -55,6 +58,7 @@ pub(crate) fn run(screen: &mut Screen) -> Result<(), Failure> {
             packages::check(&metadata, &policy::Deny::read(&root)?),
         ),
         ("yanked", yanked::check(&metadata)),
+        ("advisories", advisories::check(&metadata)),
     ] {
         failed += findings.errors.len();
         screen.verdict(name, &findings.errors, &findings.warnings);
