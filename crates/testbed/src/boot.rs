@@ -4,7 +4,7 @@
 //! about three seconds after the first step.
 
 use std::collections::BTreeMap;
-use std::net::TcpListener;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::Child;
 use std::time::Duration;
@@ -12,8 +12,8 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::daemon::{self, Life};
-use crate::state::State;
-use crate::{Error, Program, config, until};
+use crate::state::{self, State};
+use crate::{Error, Network, Program, StartOptions, config, until};
 
 /// Where Ceph's manager modules are installed.
 const MODULES: &str = "/usr/share/ceph/mgr";
@@ -21,11 +21,13 @@ const MODULES: &str = "/usr/share/ceph/mgr";
 /// The modules that the drivers need; loading the other eight would double the start-up time.
 const NEEDED: [&str; 2] = ["rbd_support", "volumes"];
 
-/// Python modules that the manager finds before the installed ones; each says why it is there.
-const PYTHON: [(&str, &str); 2] = [
-    ("bcrypt.py", include_str!("python/bcrypt.py")),
-    ("rbd.py", include_str!("python/rbd.py")),
-];
+/// What `bcrypt` is for the managers' modules: they import it for the dashboard's passwords, and
+/// Debian 13's refuses to be loaded in the second interpreter of one process, and so by any module.
+const BCRYPT: &str = "# Stands in for bcrypt; no password is hashed in a test cluster.\n";
+
+/// The monitors' usual ports, for the protocol's second and first version.
+const MONITOR_PORT: u16 = 3300;
+const LEGACY_MONITOR_PORT: u16 = 6789;
 
 /// How long each wait of the start may take on a slow machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -38,15 +40,28 @@ pub(crate) struct Booted {
 }
 
 /// Builds and starts a cluster in `dir`, which must exist and be empty.
-pub(crate) fn boot(dir: &Path, life: Life, osd_bytes: u64) -> Result<Booted, Error> {
+pub(crate) fn boot(dir: &Path, life: Life, options: &StartOptions) -> Result<Booted, Error> {
     let fsid = fresh_uuid()?;
-    let monitors = format!("v2:127.0.0.1:{}", free_port(dir)?);
+    let (address, monitors) = match options.network {
+        Network::Loopback => {
+            let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port(dir)?));
+            (address, format!("v2:{address}"))
+        }
+        Network::Own(host) => {
+            let (second, first) = (
+                SocketAddr::from((host, MONITOR_PORT)),
+                SocketAddr::from((host, LEGACY_MONITOR_PORT)),
+            );
+            (second, format!("[v2:{second},v1:{first}]"))
+        }
+    };
     lay_out(dir)?;
     let settings = config::Config {
         dir,
         fsid: &fsid,
         monitors: &monitors,
-        osd_bytes,
+        osd_bytes: options.osd_bytes,
+        network: options.network,
     };
     config::write(&settings)?;
     let keys = config::write_keyrings(dir)?;
@@ -57,12 +72,13 @@ pub(crate) fn boot(dir: &Path, life: Life, osd_bytes: u64) -> Result<Booted, Err
         admin_key: keys.admin,
         conf,
         pids: BTreeMap::new(),
+        machine: state::machine()?,
     };
     let mut booted = Booted {
         state,
         children: Vec::new(),
     };
-    match bring_up(dir, life, &mut booted) {
+    match bring_up(dir, life, address, &mut booted) {
         Ok(()) => Ok(booted),
         Err(error) => {
             for (_, child) in &mut booted.children {
@@ -74,7 +90,7 @@ pub(crate) fn boot(dir: &Path, life: Life, osd_bytes: u64) -> Result<Booted, Err
     }
 }
 
-fn bring_up(dir: &Path, life: Life, booted: &mut Booted) -> Result<(), Error> {
+fn bring_up(dir: &Path, life: Life, monitor: SocketAddr, booted: &mut Booted) -> Result<(), Error> {
     make_monitor(dir, &booted.state)?;
     start(dir, life, booted, "mon.a", &["ceph-mon", "-i", "a"])?;
     start(dir, life, booted, "mgr.x", &["ceph-mgr", "-i", "x"])?;
@@ -84,7 +100,7 @@ fn bring_up(dir: &Path, life: Life, booted: &mut Booted) -> Result<(), Error> {
         dir,
         &["ceph-osd", "-i", "0", "--mkfs", "--osd-uuid", &osd_uuid],
     )?;
-    wait_monitor(dir, booted)?;
+    wait_monitor(dir, monitor, booted)?;
     ceph(dir, &["osd", "new", &osd_uuid, "0"])?;
     start(dir, life, booted, "osd.0", &["ceph-osd", "-i", "0"])?;
     for pool in ["rbd", "cephfs.meta", "cephfs.data"] {
@@ -116,10 +132,8 @@ fn lay_out(dir: &Path) -> Result<(), Error> {
         let path = dir.join(part);
         std::fs::create_dir_all(&path).map_err(Error::file("create", &path))?;
     }
-    for (name, text) in PYTHON {
-        let path = dir.join("mgr-python").join(name);
-        std::fs::write(&path, text).map_err(Error::file("write", &path))?;
-    }
+    let bcrypt = dir.join("mgr-python/bcrypt.py");
+    std::fs::write(&bcrypt, BCRYPT).map_err(Error::file("write", &bcrypt))?;
     let modules = Path::new(MODULES);
     for entry in std::fs::read_dir(modules).map_err(Error::file("read", modules))? {
         let entry = entry.map_err(Error::file("read", modules))?;
@@ -138,7 +152,7 @@ fn make_monitor(dir: &Path, state: &State) -> Result<(), Error> {
     let map = dir.join("monmap");
     Program::new("monmaptool")
         .args(["--create", "--fsid", &state.fsid, "--addv", "a"])
-        .arg(format!("[{}]", state.monitors))
+        .arg(format!("[{}]", state.monitors.trim_matches(['[', ']'])))
         .arg(&map)
         .ok()?;
     Program::new("ceph-mon")
@@ -209,13 +223,12 @@ fn ceph(dir: &Path, words: &[&str]) -> Result<Value, Error> {
 }
 
 /// Waits until the monitor listens, so that its early death is told at once and with its reason.
-fn wait_monitor(dir: &Path, booted: &mut Booted) -> Result<(), Error> {
-    let address = booted.state.monitors.trim_start_matches("v2:").to_owned();
+fn wait_monitor(dir: &Path, address: SocketAddr, booted: &mut Booted) -> Result<(), Error> {
     until("the monitor listens", PATIENCE, || {
         if let Some(error) = dead(dir, booted) {
             return Ok(Err(error));
         }
-        match std::net::TcpStream::connect(&address) {
+        match std::net::TcpStream::connect(address) {
             Ok(_) => Ok(Ok(())),
             Err(refused) => Err(refused.to_string()),
         }

@@ -1,5 +1,6 @@
 //! A running cluster: starting, finding, asking and stopping it.
 
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::time::Duration;
@@ -24,6 +25,18 @@ pub struct StartOptions {
     pub detached: bool,
     /// How many bytes the OSD may hold in memory.
     pub osd_bytes: u64,
+    /// Where its daemons listen.
+    pub network: Network,
+}
+
+/// Where a cluster's daemons listen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Network {
+    /// On 127.0.0.1 at free ports, with the second version of the protocol only.
+    Loopback,
+    /// On an address of a network namespace that belongs to the cluster alone: at the usual ports,
+    /// with both versions of the protocol.
+    Own(Ipv4Addr),
 }
 
 impl Default for StartOptions {
@@ -33,6 +46,7 @@ impl Default for StartOptions {
             dir: None,
             detached: false,
             osd_bytes: 4 << 30,
+            network: Network::Loopback,
         }
     }
 }
@@ -93,7 +107,7 @@ impl Cluster {
         let mut attempts = 3;
         loop {
             std::fs::create_dir_all(&dir).map_err(Error::file("create", &dir))?;
-            match boot::boot(&dir, life, options.osd_bytes) {
+            match boot::boot(&dir, life, options) {
                 Ok(Booted { state, children }) => {
                     let owned = if options.detached {
                         Vec::new()
@@ -119,7 +133,8 @@ impl Cluster {
         }
     }
 
-    /// Finds the running cluster in `dir`.
+    /// Finds the running cluster in `dir`; on another machine than its own (a guest that sees the
+    /// directory) it is taken for running.
     ///
     /// # Errors
     /// [`Error::File`] or [`Error::State`] when there is none, [`Error::Died`] when one of its
@@ -133,6 +148,10 @@ impl Cluster {
             owned: Vec::new(),
             temporary: false,
         };
+        if cluster.state.machine != state::machine()? {
+            // Seen from a guest: the daemons are none of this machine's processes.
+            return Ok(cluster);
+        }
         for (name, pid) in &cluster.state.pids {
             if !cluster.is_ours(*pid) {
                 return Err(Error::Died {
@@ -324,7 +343,8 @@ impl Cluster {
     /// Stops the OSD's process in its tracks: every operation hangs until [`Cluster::resume_osd`].
     ///
     /// # Errors
-    /// As [`Cluster::pause`].
+    /// [`Error::Signal`], and [`Error::Directory`] on a cluster that this process does not own:
+    /// others may be using it.
     pub fn pause_osd(&self) -> Result<(), Error> {
         self.pause("osd.0")
     }
@@ -334,39 +354,23 @@ impl Cluster {
     /// # Errors
     /// [`Error::Signal`].
     pub fn resume_osd(&self) -> Result<(), Error> {
-        self.resume("osd.0")
+        self.signal("osd.0", Signal::CONT).map(drop)
     }
 
-    /// Stops a daemon (`mgr.x`, `mds.a`) in its tracks, until [`Cluster::resume`].
+    /// Stops the monitor's process in its tracks, until [`Cluster::resume_monitor`].
     ///
     /// # Errors
-    /// [`Error::Signal`], and [`Error::Directory`] on a cluster that this process does not own:
-    /// others may be using it.
-    pub fn pause(&self, daemon: &str) -> Result<(), Error> {
-        if self.owned.is_empty() {
-            return Err(Error::Directory {
-                path: self.dir.clone(),
-                reason: "only the process that started a cluster may pause it".to_owned(),
-            });
-        }
-        let pid = self.signal(daemon, Signal::STOP)?;
-        // The signal is only sent; a thread on another processor may still finish its work.
-        until("the daemon stands still", Duration::from_secs(10), || {
-            let running = daemon::running_threads(pid);
-            if running == 0 {
-                Ok(())
-            } else {
-                Err(format!("{running} threads run"))
-            }
-        })
+    /// As [`Cluster::pause_osd`].
+    pub fn pause_monitor(&self) -> Result<(), Error> {
+        self.pause("mon.a")
     }
 
-    /// Lets a paused daemon go on. Idempotent.
+    /// Lets a paused monitor go on. Idempotent.
     ///
     /// # Errors
     /// [`Error::Signal`].
-    pub fn resume(&self, daemon: &str) -> Result<(), Error> {
-        self.signal(daemon, Signal::CONT).map(drop)
+    pub fn resume_monitor(&self) -> Result<(), Error> {
+        self.signal("mon.a", Signal::CONT).map(drop)
     }
 
     /// What lies in one RADOS namespace (`""` is the default one) of a pool, as Ceph's programs see it.
@@ -377,9 +381,29 @@ impl Cluster {
         Contents::look(self, pool, namespace)
     }
 
-    fn signal(&self, daemon: &str, signal: Signal) -> Result<i32, Error> {
-        let pid = self.state.pids.get(daemon).copied().unwrap_or(0);
-        daemon::signal(daemon, pid, signal)?;
+    fn pause(&self, name: &str) -> Result<(), Error> {
+        if self.owned.is_empty() {
+            return Err(Error::Directory {
+                path: self.dir.clone(),
+                reason: "only the process that started a cluster may pause it".to_owned(),
+            });
+        }
+        let pid = self.signal(name, Signal::STOP)?;
+        // The signal is only sent; a thread on another processor may still finish its work.
+        let what = format!("{name} stands still");
+        until(what, Duration::from_secs(10), || {
+            let running = daemon::running_threads(pid);
+            if running == 0 {
+                Ok(())
+            } else {
+                Err(format!("{running} threads run"))
+            }
+        })
+    }
+
+    fn signal(&self, name: &str, signal: Signal) -> Result<i32, Error> {
+        let pid = self.state.pids.get(name).copied().unwrap_or(0);
+        daemon::signal(name, pid, signal)?;
         Ok(pid)
     }
 

@@ -1,9 +1,10 @@
 //! The cluster's configuration file and keyrings.
 
+use std::net::Ipv4Addr;
 use std::path::Path;
 
 use crate::state::write_private;
-use crate::{Error, Program};
+use crate::{Error, Network, Program};
 
 /// The keys of a fresh cluster.
 #[derive(Debug)]
@@ -18,6 +19,7 @@ pub(crate) struct Config<'a> {
     pub(crate) fsid: &'a str,
     pub(crate) monitors: &'a str,
     pub(crate) osd_bytes: u64,
+    pub(crate) network: Network,
 }
 
 /// Daemons with the name of their section and their capabilities.
@@ -67,7 +69,12 @@ pub(crate) fn write(config: &Config<'_>) -> Result<(), Error> {
         fsid,
         monitors,
         osd_bytes,
+        network,
     } = config;
+    let (address, legacy) = match network {
+        Network::Loopback => (Ipv4Addr::LOCALHOST, false),
+        Network::Own(address) => (*address, true),
+    };
     let dir = dir.display();
     let daemon = format!(
         "keyring = {dir}/daemons.keyring\n\
@@ -80,8 +87,8 @@ pub(crate) fn write(config: &Config<'_>) -> Result<(), Error> {
          [global]\n\
          fsid = {fsid}\n\
          mon_host = {monitors}\n\
-         public_addr = 127.0.0.1\n\
-         ms_bind_msgr1 = false\n\
+         public_addr = {address}\n\
+         ms_bind_msgr1 = {legacy}\n\
          auth_cluster_required = cephx\n\
          auth_service_required = cephx\n\
          auth_client_required = cephx\n\

@@ -91,6 +91,14 @@ pub enum Error {
         /// Why, and what to do.
         reason: String,
     },
+    /// The process that runs this guest could not do what was wished.
+    #[error("{what}: {problem}")]
+    Switch {
+        /// The wish.
+        what: &'static str,
+        /// What went wrong.
+        problem: String,
+    },
     /// A signal could not be sent.
     #[error("cannot signal {name} (process {pid})")]
     Signal {

@@ -16,6 +16,15 @@ pub(crate) struct State {
     pub(crate) admin_key: String,
     pub(crate) conf: PathBuf,
     pub(crate) pids: BTreeMap<String, i32>,
+    /// The machine that the daemons run on.
+    pub(crate) machine: String,
+}
+
+/// What tells this machine from others, and from itself before it was started anew.
+pub(crate) fn machine() -> Result<String, Error> {
+    let path = "/proc/sys/kernel/random/boot_id";
+    let text = std::fs::read_to_string(path).map_err(Error::file("read", path))?;
+    Ok(text.trim().to_owned())
 }
 
 /// The state file of the cluster in `dir`.
