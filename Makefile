@@ -3,6 +3,7 @@
 #
 #   make setup           install what is missing (asks for sudo only if you are not root)
 #   make test            all tests, with a throw-away Ceph cluster
+#   make test-kernel     only those in guests, with kernels that have Ceph's own clients
 #   make demo            one volume's whole life on a throw-away Ceph cluster
 #     KEEP=1               leave cluster and driver running and print how to use them
 #     OUTPUT=json          one JSON document instead of the table
@@ -21,7 +22,7 @@ XTASK := $(TARGET)/debug/xtask
 export PATH := $(HOME)/.cargo/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test test demo down bench lint fuzz xtask
+.PHONY: help setup setup-test test test-kernel demo down bench lint fuzz xtask
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -29,7 +30,7 @@ help:
 setup:
 	@scripts/setup.sh
 
-# Building cargo-nextest takes minutes; only the tests need it.
+# Building cargo-nextest takes minutes; only the tests need it, and QEMU.
 setup-test:
 	@scripts/setup.sh test
 
@@ -39,6 +40,10 @@ xtask: setup
 
 test: setup-test xtask
 	@$(XTASK) test $(TESTS)
+	@$(if $(TESTS),,$(XTASK) test-kernel)
+
+test-kernel: setup-test xtask
+	@$(XTASK) test-kernel $(KERNEL_TESTS)
 
 demo: xtask
 	@cargo build --quiet --locked --package cuttle

@@ -4,7 +4,7 @@
 # only if it is not root, and does nothing when all is there.
 #
 #   scripts/setup.sh             for building and for the demo
-#   scripts/setup.sh test        for the tests also: cargo-nextest
+#   scripts/setup.sh test        for the tests also: cargo-nextest, QEMU and what guests need
 #   scripts/setup.sh ceph-18     for the tests with a newer Ceph also: debootstrap
 #   scripts/setup.sh packages    the packages alone, no Rust
 set -eu
@@ -68,6 +68,19 @@ librados-dev /usr/include/rados/librados.h
 librbd-dev /usr/include/rbd/librbd.h
 libcephfs-dev /usr/include/cephfs/libcephfs.h
 LIST
+    # Guests, for the tests of the kernel's own clients.
+    if [ "$purpose" = test ]; then
+        cat <<'LIST'
+rbd-nbd /usr/bin/rbd-nbd
+qemu-system-x86 /usr/bin/qemu-system-x86_64
+busybox-static /bin/busybox
+kmod /sbin/depmod
+iproute2 /sbin/ip
+xz-utils /usr/bin/xz
+zstd /usr/bin/zstd
+debian-archive-keyring /usr/share/keyrings/debian-archive-keyring.gpg
+LIST
+    fi
     if [ "$purpose" = ceph-18 ]; then
         echo "debootstrap /usr/sbin/debootstrap"
         echo "debian-archive-keyring /usr/share/keyrings/debian-archive-keyring.gpg"

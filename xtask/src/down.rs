@@ -12,7 +12,7 @@ use rustix::process::{Pid, Signal};
 
 use crate::installation::Places;
 use crate::screen::Screen;
-use crate::{Failure, cluster, environment};
+use crate::{Failure, cluster, environment, guest};
 
 /// The directory of the demo.
 pub(crate) fn demo_dir() -> std::path::PathBuf {
@@ -28,11 +28,12 @@ pub(crate) fn run(screen: &mut Screen) -> Result<(), Failure> {
     for dir in [
         cluster::default_dir(),
         environment::working_dir("test-cluster"),
+        guest::cluster_dir(),
     ] {
         Cluster::remove(&dir)?;
         screen.line(&format!("nothing is left at {}", dir.display()));
     }
-    Ok(())
+    guest::remove_old_runs()
 }
 
 /// Removes one installation. Idempotent.

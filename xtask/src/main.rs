@@ -11,12 +11,14 @@ mod demo;
 mod down;
 mod environment;
 mod failure;
+mod guest;
 mod installation;
 mod rpc;
 mod screen;
 mod test;
 mod workload;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -58,6 +60,16 @@ enum Command {
     Bench(bench::BenchOptions),
     /// Make a CSI call by hand.
     Csi(csi::CsiOptions),
+    /// Run a command in a virtual machine with a kernel that has Ceph's clients, beside a cluster.
+    Guest(guest::GuestOptions),
+    /// Run the driver's tests that need such a kernel.
+    TestKernel(guest::TestOptions),
+    /// What `guest` and `test-kernel` run in a network namespace of its own.
+    #[command(hide = true)]
+    GuestSession {
+        /// The file that says what to do.
+        plan: PathBuf,
+    },
     /// Check layers, tidiness, licences and the other rules of the house.
     Check,
 }
@@ -73,13 +85,23 @@ fn main() -> ExitCode {
         Command::Bench(options) => bench::run(&options, &mut screen),
         Command::Csi(options) => csi::run(options, &mut screen),
         Command::Check => check::run(&mut screen),
+        Command::Guest(options) => return ended(guest::run(&options), &mut beside()),
+        Command::TestKernel(options) => return ended(guest::test(&options), &mut beside()),
+        Command::GuestSession { plan } => return ended(guest::session(&plan), &mut beside()),
     };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            let word = screen.judged(false, "error");
-            screen.line(&format!("{word}: {failure}"));
-            ExitCode::FAILURE
-        }
-    }
+    ended(result.map(|()| ExitCode::SUCCESS), &mut screen)
+}
+
+/// A screen for commands whose standard output is a guest's.
+fn beside() -> Screen {
+    Screen::new(Form::Json)
+}
+
+/// The exit code to end with, after a failure was shown.
+fn ended(result: Result<ExitCode, Failure>, screen: &mut Screen) -> ExitCode {
+    result.unwrap_or_else(|failure| {
+        let word = screen.judged(false, "error");
+        screen.line(&format!("{word}: {failure}"));
+        ExitCode::FAILURE
+    })
 }
