@@ -184,18 +184,6 @@ pub enum Error {
         /// How many mounts were taken down.
         taken: usize,
     },
-    /// Processes cannot leave the cgroup they were started in.
-    #[error("processes could not be taken out of their cgroup: {why}")]
-    NotApart {
-        /// What was tried, and how it failed.
-        why: String,
-    },
-    /// Another mount is seen at a path than a moment ago, or none any more.
-    #[error("what is mounted on {path} has changed in between")]
-    MountChanged {
-        /// The path.
-        path: String,
-    },
     /// A loop device cannot be let go.
     #[error("{device} is still in use ({by})")]
     LoopBusy {
@@ -307,7 +295,6 @@ impl FromErrno for Error {
             Self::Call { errno, .. } => Some(errno.number()),
             Self::Hung { .. } | Self::ProgramLate { .. } => Some(libc::ETIMEDOUT),
             Self::LoopBusy { .. } | Self::StillMounted { .. } => Some(libc::EBUSY),
-            Self::MountChanged { .. } => Some(libc::ESTALE),
             Self::NeedsCapability { .. } => Some(libc::EPERM),
             Self::ProgramMissing { .. } => Some(libc::ENOENT),
             Self::NotABlockDevice { .. } => Some(libc::ENOTBLK),
@@ -322,8 +309,7 @@ impl FromErrno for Error {
             | Self::Unreadable { .. }
             | Self::NotEmpty { .. }
             | Self::FilesystemUnsupported { .. }
-            | Self::FilesystemDamaged { .. }
-            | Self::NotApart { .. } => None,
+            | Self::FilesystemDamaged { .. } => None,
         }
     }
 }
@@ -351,8 +337,6 @@ impl Explain for Error {
             Self::NeedsCapability { .. } => 1618,
             Self::StillMounted { .. } => 1619,
             Self::LoopBusy { .. } => 1620,
-            Self::NotApart { .. } => 1621,
-            Self::MountChanged { .. } => 1622,
         })
     }
 
@@ -368,9 +352,7 @@ impl Explain for Error {
             | Self::NotABlockDevice { .. }
             | Self::ProgramMissing { .. }
             | Self::NeedsCapability { .. }
-            | Self::MountChanged { .. }
-            | Self::LoopBusy { .. }
-            | Self::NotApart { .. } => Class::Unmet,
+            | Self::LoopBusy { .. } => Class::Unmet,
             Self::FilesystemUnsupported { .. } => Class::Unsupported,
             Self::ChildLost { .. }
             | Self::ProgramFailed { .. }
@@ -402,9 +384,7 @@ impl Explain for Error {
             | Self::FilesystemDamaged { .. }
             | Self::NeedsCapability { .. }
             | Self::StillMounted { .. }
-            | Self::MountChanged { .. }
-            | Self::LoopBusy { .. }
-            | Self::NotApart { .. } => Left::Nothing,
+            | Self::LoopBusy { .. } => Left::Nothing,
         }
     }
 
@@ -433,13 +413,6 @@ impl Explain for Error {
             }
             Self::StillMounted { .. } => {
                 "see what keeps mounting there (findmnt), then repeat the request"
-            }
-            Self::NotApart { .. } => {
-                "mount the host's /sys into the plugin's container, or /run/systemd/private for \
-                 scopes of systemd"
-            }
-            Self::MountChanged { .. } => {
-                "find out who mounts there (findmnt), then repeat the request"
             }
             Self::LoopBusy { .. } => "end the processes and mounts that use the device",
             Self::FilesystemUnsupported { .. } => "use ext4 or xfs",

@@ -15,7 +15,6 @@
 //!
 //! Volumes, images and errors of operations are not here; this crate knows only names and records.
 
-mod cephfs;
 mod entry;
 mod error;
 mod journal;
@@ -23,7 +22,6 @@ pub mod layout;
 mod locate;
 mod record;
 
-pub use cephfs::{SubvolumeJournal, SubvolumeRecord};
 pub use entry::DirectoryEntry;
 pub use error::JournalError;
 pub use journal::{DirectoryPage, ForgettingName, Journal, Reserved};

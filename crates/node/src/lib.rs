@@ -14,7 +14,6 @@ mod mount_plan;
 mod place;
 pub mod rbd;
 mod settings;
-mod unmounting;
 mod uses;
 mod verdict;
 
@@ -22,4 +21,3 @@ pub use host_failure::HostFailure;
 pub use layout::{Layout, VolumeId, VolumeIdError};
 pub use place::PlaceError;
 pub use settings::{ExportProgram, NodeSettings, Patience};
-pub use unmounting::UnmountError;

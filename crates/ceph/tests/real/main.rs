@@ -17,6 +17,5 @@ mod image_plans;
 mod images;
 mod objects;
 mod setup;
-mod subvolumes;
 mod trash;
 mod users;

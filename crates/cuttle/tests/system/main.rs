@@ -16,6 +16,7 @@ mod calls;
 mod crash_controller;
 mod crash_node;
 mod hang;
+mod kernel;
 mod life;
 mod privacy;
 mod process;

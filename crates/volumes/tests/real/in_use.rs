@@ -2,8 +2,7 @@
 
 use ceph::OpenMode;
 use cuttle_model::{ByteSize, Class, Explain, ImageName, Left, VolumeHandle};
-use cuttle_volumes::ExpandVolume;
-use cuttle_volumes::rbd::DeleteError;
+use cuttle_volumes::rbd::{DeleteError, ExpandVolume};
 
 use crate::setup::{random_name, range, setup};
 

@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 
 use cuttle_model::{Class, Explain, PoolName};
-use cuttle_volumes::ListVolumes;
-use cuttle_volumes::rbd::ListSource;
+use cuttle_volumes::rbd::{ListSource, ListVolumes};
 
 use crate::setup::{Setup, random_name, setup};
 
