@@ -3,6 +3,8 @@
 use std::ffi::OsString;
 use std::path::Path;
 
+use crate::share::Caller;
+
 /// One way of calling the program.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Invocation {
@@ -10,6 +12,8 @@ pub enum Invocation {
     Serve(Vec<String>),
     /// Export one image as a file; started by the driver itself.
     ImageExport,
+    /// Work on shares of the old CephFS provisioner, with these arguments.
+    Share(Caller, Vec<String>),
     /// Tell how to call it.
     Help,
     /// Called in a way that means nothing.
@@ -20,10 +24,12 @@ pub enum Invocation {
 pub const USAGE: &str = "\
 Usage: cuttle serve --type=rbd --drivername=<name> --nodeid=<node> [flags]
        cuttle serve --help
+       cuttle share create|delete|list [arguments]
        cuttle --version
 
 Flags may also come first (cuttle --type=rbd …), and a program called cephcsi takes flags alone:
-both are `serve`. docs/flags.md explains every flag.
+both are `serve`. docs/flags.md explains every flag, docs/shares.md what `share` does; a program
+called cephfs_provisioner takes the arguments of that tool.
 ";
 
 impl Invocation {
@@ -35,9 +41,16 @@ impl Invocation {
             .map(|argument| argument.to_string_lossy().into_owned())
             .collect();
         let is_ceph_csi = program.file_name().is_some_and(|name| name == "cephcsi");
+        if program
+            .file_stem()
+            .is_some_and(|name| name == "cephfs_provisioner")
+        {
+            return Self::Share(Caller::OldTool, arguments);
+        }
         match arguments.first().map(String::as_str) {
             Some("serve") => Self::Serve(arguments.split_off(1)),
             Some("image-export") if arguments.len() == 1 => Self::ImageExport,
+            Some("share") => Self::Share(Caller::Cuttle, arguments.split_off(1)),
             Some("help" | "-h" | "--help" | "-help") => Self::Help,
             Some(first) if first.starts_with('-') => Self::Serve(arguments),
             _ if is_ceph_csi => Self::Serve(arguments),
@@ -75,6 +88,17 @@ mod tests {
     fn exports_are_started_whatever_the_program_is_called() {
         assert_eq!(read("cephcsi", &["image-export"]), Invocation::ImageExport);
         assert_eq!(read("cuttle", &["image-export"]), Invocation::ImageExport);
+    }
+
+    #[test]
+    fn shares_are_asked_for_by_a_word_or_by_the_old_tool_s_name() {
+        let arguments = vec!["-n".to_owned(), "a".to_owned()];
+        let share = |caller| Invocation::Share(caller, arguments.clone());
+        let new = read("cuttle", &["share", "-n", "a"]);
+        assert_eq!(new, share(Caller::Cuttle));
+        for program in ["cephfs_provisioner", "/usr/local/bin/cephfs_provisioner.py"] {
+            assert_eq!(read(program, &["-n", "a"]), share(Caller::OldTool));
+        }
     }
 
     #[test]

@@ -13,4 +13,5 @@ mod privacy;
 pub mod run;
 pub mod serve;
 pub mod settings;
+pub mod share;
 pub mod version;

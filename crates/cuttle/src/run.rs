@@ -11,6 +11,7 @@ use cuttle_model::{Explain, chain};
 use crate::flags::{FLAGS, Given};
 use crate::invocation::{Invocation, USAGE};
 use crate::settings::{CommandLineError, Settings};
+use crate::share::{self, Caller, ShareCommand};
 use crate::{privacy, serve, version};
 
 /// Exit status of a wrong command line (`EX_USAGE` of sysexits).
@@ -25,6 +26,7 @@ pub fn run(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
             privacy::keep_memory_private();
             cuttle_image_export::main_from_stdin()
         }
+        Invocation::Share(caller, arguments) => share_with(caller, &arguments),
         Invocation::Help => {
             print(USAGE);
             ExitCode::SUCCESS
@@ -65,6 +67,48 @@ fn serve_with(flags: Vec<String>) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Nothing is logged: programs read standard error together with standard output.
+fn share_with(caller: Caller, arguments: &[String]) -> ExitCode {
+    privacy::keep_memory_private();
+    let command = match ShareCommand::read(caller, arguments, &environment) {
+        Ok(command) => command,
+        Err(error) => {
+            explain(&error);
+            return match caller {
+                Caller::Cuttle => ExitCode::from(USAGE_STATUS),
+                Caller::OldTool => ExitCode::FAILURE,
+            };
+        }
+    };
+    match share::run(&command) {
+        Ok(text) => {
+            print(text.expose());
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            explain(&*error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// A variable of the environment; bytes that are no text are replaced.
+fn environment(name: &str) -> Option<String> {
+    let value = std::env::var_os(name)?;
+    Some(value.to_string_lossy().into_owned())
+}
+
+/// Tells an error with its causes, its remedy and its code.
+fn explain(error: &dyn Explain) {
+    let remedy = error.remedy().map(|remedy| format!("; {remedy}"));
+    let code = error.code();
+    complain(&format!(
+        "{}{} [{code}]\n",
+        chain(error),
+        remedy.unwrap_or_default()
+    ));
 }
 
 /// The path of this program, to start its own subcommands.

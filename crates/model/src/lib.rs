@@ -32,8 +32,8 @@ pub use map_options::MapOptions;
 pub use mistakes::{Mistake, ParameterErrors};
 pub use names::{
     ClusterId, CoName, DriverName, FsName, FsPath, ImageId, ImageName, ImagePrefix, InstanceId,
-    NameError, NodeId, PoolName, RadosNamespace, SubvolumeGroup, SubvolumeName, SubvolumePrefix,
-    UserId,
+    NameError, NodeId, PoolName, RadosNamespace, ShareGroup, ShareName, ShareRoot, SubvolumeGroup,
+    SubvolumeName, SubvolumePrefix, UserId,
 };
 pub use parameters::{
     AttachParameters, CephfsAttachParameters, CephfsMounter, CephfsParameters, CephfsParsed,

@@ -265,8 +265,10 @@ name!(
 );
 
 mod cephfs;
+mod share;
 
 pub use cephfs::{FsName, FsPath, SubvolumeGroup, SubvolumeName, SubvolumePrefix};
+pub use share::{ShareGroup, ShareName, ShareRoot};
 
 impl ImageId {
     /// The id given to the image that is made for a UUID: its last fourteen hexadecimal digits,

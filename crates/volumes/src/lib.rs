@@ -11,6 +11,7 @@
 pub mod rbd;
 mod reach;
 mod settings;
+pub mod share;
 
 pub use reach::ReachError;
 pub use settings::ControllerSettings;

@@ -22,5 +22,6 @@ mod privacy;
 mod process;
 mod round_trips;
 mod secrets;
+mod shares;
 mod storm;
 mod world;

@@ -7,7 +7,7 @@ use super::{NameError, Rule, at_most, no_control, not_empty};
 use crate::ids::ObjectUuid;
 
 /// What Ceph's manager takes in names of subvolumes and groups (`goodchars` of its commands).
-fn plain_characters(text: &str) -> Rule {
+pub(super) fn plain_characters(text: &str) -> Rule {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     match text.chars().find(|c| !plain(*c)) {
         Some(c) => Err(format!("must not contain '{}'", c.escape_debug()).into()),
@@ -15,7 +15,7 @@ fn plain_characters(text: &str) -> Rule {
     }
 }
 
-fn no_dots(text: &str) -> Rule {
+pub(super) fn no_dots(text: &str) -> Rule {
     if matches!(text, "." | "..") {
         Err("must not be \".\" or \"..\"".into())
     } else {
@@ -57,7 +57,7 @@ fn prefix_rule(text: &str) -> Rule {
     Ok(())
 }
 
-fn path_rule(text: &str) -> Rule {
+pub(super) fn path_rule(text: &str) -> Rule {
     not_empty(text)?;
     at_most(text, 4096)?;
     no_control(text)?;
