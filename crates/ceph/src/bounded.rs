@@ -42,12 +42,23 @@ impl Bound {
         limit: Duration,
         work: impl FnOnce() -> Result<T, Errno> + Send + 'static,
     ) -> Result<T, Errno> {
+        self.start(work)?.wait(limit)
+    }
+
+    /// Begins `work` on a thread of its own.
+    ///
+    /// # Errors
+    /// ETIMEDOUT when too many are under way, ENOMEM when no thread can be made.
+    pub(crate) fn start<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, Errno> + Send + 'static,
+    ) -> Result<Started<T>, Errno> {
         if self.under_way.fetch_add(1, Ordering::AcqRel) >= MOST {
             self.under_way.fetch_sub(1, Ordering::AcqRel);
             return Err(Errno::new(libc::ETIMEDOUT));
         }
         let ticket = Ticket(Arc::clone(&self.under_way));
-        let (sender, receiver) = mpsc::sync_channel(1);
+        let (sender, outcome) = mpsc::sync_channel(1);
         let spawned = thread::Builder::new()
             .name("ceph-call".to_owned())
             .spawn(move || {
@@ -56,11 +67,25 @@ impl Bound {
                 // The caller may have given up; then there is no one to tell.
                 let _listening = sender.send(outcome);
             });
-        if spawned.is_err() {
-            return Err(Errno::new(libc::ENOMEM));
+        match spawned {
+            Ok(_detached) => Ok(Started(outcome)),
+            Err(_no_thread) => Err(Errno::new(libc::ENOMEM)),
         }
+    }
+}
+
+/// Work on a thread of its own, begun by [`Bound::start`]. Dropped, it goes on without a listener.
+#[derive(Debug)]
+pub(crate) struct Started<T>(mpsc::Receiver<Result<T, Errno>>);
+
+impl<T> Started<T> {
+    /// Waits for the end, for at most `limit` and the caller's job's time.
+    ///
+    /// # Errors
+    /// ETIMEDOUT when it takes longer; otherwise what the work answers.
+    pub(crate) fn wait(self, limit: Duration) -> Result<T, Errno> {
         let limit = job::remaining().map_or(limit, |left| left.min(limit));
-        match receiver.recv_timeout(limit) {
+        match self.0.recv_timeout(limit) {
             Ok(outcome) => outcome,
             Err(mpsc::RecvTimeoutError::Timeout) => Err(Errno::new(libc::ETIMEDOUT)),
             Err(mpsc::RecvTimeoutError::Disconnected) => Err(Errno::new(libc::EIO)),

@@ -19,7 +19,9 @@ use cuttle_model::{Credentials, Monitors};
 
 use crate::connection::{Connection, Refused};
 use crate::error::{Errno, Error};
+use crate::file_systems::FsMap;
 use crate::io::Context;
+use crate::manager::Manager;
 use crate::pools::Pools;
 use crate::settings::ConnectOptions;
 
@@ -42,6 +44,8 @@ pub(crate) struct ClusterInner {
     /// How the cluster is named in errors: its monitors.
     pub(crate) label: Box<str>,
     pub(crate) pools: Pools,
+    pub(crate) manager: Manager,
+    pub(crate) file_systems: FsMap,
     /// I/O contexts made so far, by pool and namespace; freed before the connection below.
     pub(crate) contexts: Mutex<HashMap<(i64, String), Arc<Context>>>,
     pub(crate) connection: Arc<Connection>,
@@ -254,6 +258,8 @@ impl Shared {
                 options: Arc::clone(&self.options),
                 label: key.monitors.as_str().into(),
                 pools: Pools::default(),
+                manager: Manager::new(self.options.manager_commands),
+                file_systems: FsMap::default(),
                 contexts: Mutex::default(),
                 connection: Arc::new(connection),
             }),

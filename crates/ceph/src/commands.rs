@@ -1,4 +1,4 @@
-//! Commands to the monitors and the manager, JSON in and out.
+//! Commands to the monitors, JSON in and out; those to the manager go the same way, through its gate.
 
 use std::ffi::CString;
 use std::ptr;
@@ -11,6 +11,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
+use crate::bounded::Started;
 use crate::clusters::Cluster;
 use crate::connection::Connection;
 use crate::error::{Errno, Error};
@@ -38,7 +39,7 @@ pub struct PoolUsage {
 }
 
 /// `rados_mon_command` or `rados_mgr_command`.
-type Send = unsafe extern "C" fn(
+pub(crate) type Send = unsafe extern "C" fn(
     rados::rados_t,
     *mut *const c_char,
     size_t,
@@ -86,15 +87,15 @@ impl Cluster {
     /// # Blocking
     /// Up to the monitor time-out.
     pub fn mon_command(&self, command: &Value) -> Result<Reply, Error> {
-        self.command("mon.command", rados::rados_mon_command, command)
+        self.ask_monitors("mon.command", command)
     }
 
-    /// Sends a command to the active manager; otherwise as [`Cluster::mon_command`].
+    /// As [`Cluster::mon_command`], for a command that changes nothing.
     ///
     /// # Errors
-    /// As [`Cluster::mon_command`].
-    pub fn mgr_command(&self, command: &Value) -> Result<Reply, Error> {
-        self.command("mgr.command", rados::rados_mgr_command, command)
+    /// As [`Cluster::mon_command`]; after a time-out nothing is left running.
+    pub fn mon_query(&self, command: &Value) -> Result<Reply, Error> {
+        self.ask_monitors("mon.query", command)
     }
 
     /// How full a pool is; `None` when the monitors list no such pool.
@@ -122,51 +123,69 @@ impl Cluster {
         }))
     }
 
-    fn command(&self, call: &'static str, send: Send, command: &Value) -> Result<Reply, Error> {
+    fn ask_monitors(&self, call: &'static str, command: &Value) -> Result<Reply, Error> {
         let inner = &self.inner;
-        let prefix = command.get("prefix").and_then(Value::as_str).unwrap_or("?");
-        let target = format!("{prefix} at {}", inner.label);
+        let target = self.command_target(command);
         inner.door.call(call, &target, || {
-            let failed = |errno| Error::new(call, &target, errno);
-            let mut command = command.clone();
-            if let Some(fields) = command.as_object_mut() {
-                fields.entry("format").or_insert_with(|| "json".into());
-            }
-            let command = CString::new(command.to_string())
-                .map_err(|_nul| failed(Errno::new(libc::EINVAL)))?;
-            let connection = Arc::clone(&inner.connection);
             let limit = inner.options.monitor_timeout;
-            let bound = &inner.connection.bound;
-            let raw = bound.run(limit, move || Ok(exchange(&connection, send, &command)));
-            let raw = raw.map_err(failed)?;
-            let text = String::from_utf8_lossy(&raw.status).into_owned();
-            match Errno::check(raw.result) {
-                Err(errno) => {
-                    inner.connection.note(errno);
-                    Err(failed(errno).with_detail(&text))
-                }
-                Ok(_) if raw.output.is_empty() => Ok(Reply {
-                    json: Value::Null,
-                    text,
-                }),
-                Ok(_) => match serde_json::from_slice(&raw.output) {
-                    Ok(json) => Ok(Reply { json, text }),
-                    Err(error) => {
-                        let errno = Errno::new(libc::EBADMSG);
-                        Err(failed(errno).with_detail(&error.to_string()))
-                    }
-                },
+            let raw = self.send(rados::rados_mon_command, command);
+            let raw = raw.and_then(|sent| sent.wait(limit));
+            let raw = raw.map_err(|errno| Error::new(call, &target, errno))?;
+            if let Err(errno) = Errno::check(raw.result) {
+                inner.connection.note(errno);
             }
+            raw.read(call, &target)
         })
+    }
+
+    /// How a command is named in errors: its prefix and the cluster.
+    pub(crate) fn command_target(&self, command: &Value) -> String {
+        let prefix = command.get("prefix").and_then(Value::as_str).unwrap_or("?");
+        format!("{prefix} at {}", self.inner.label)
+    }
+
+    /// Sends a command on a helper thread.
+    pub(crate) fn send(&self, send: Send, command: &Value) -> Result<Started<Raw>, Errno> {
+        let mut command = command.clone();
+        if let Some(fields) = command.as_object_mut() {
+            fields.entry("format").or_insert_with(|| "json".into());
+        }
+        let command = CString::new(command.to_string()).map_err(|_nul| Errno::new(libc::EINVAL))?;
+        let connection = Arc::clone(&self.inner.connection);
+        let bound = &self.inner.connection.bound;
+        bound.start(move || Ok(exchange(&connection, send, &command)))
     }
 }
 
 /// What a command came back with.
-struct Raw {
+#[derive(Debug)]
+pub(crate) struct Raw {
     result: c_int,
     /// Wiped: it may hold a user's key.
     output: Zeroizing<Vec<u8>>,
     status: Vec<u8>,
+}
+
+impl Raw {
+    /// The answer as JSON, or the error it tells.
+    pub(crate) fn read(&self, call: &'static str, target: &str) -> Result<Reply, Error> {
+        let failed = |errno| Error::new(call, target, errno);
+        let text = String::from_utf8_lossy(&self.status).into_owned();
+        match Errno::check(self.result) {
+            Err(errno) => Err(failed(errno).with_detail(&text)),
+            Ok(_) if self.output.is_empty() => Ok(Reply {
+                json: Value::Null,
+                text,
+            }),
+            Ok(_) => match serde_json::from_slice(&self.output) {
+                Ok(json) => Ok(Reply { json, text }),
+                Err(error) => {
+                    let errno = Errno::new(libc::EBADMSG);
+                    Err(failed(errno).with_detail(&error.to_string()))
+                }
+            },
+        }
+    }
 }
 
 fn exchange(connection: &Connection, send: Send, command: &CString) -> Raw {

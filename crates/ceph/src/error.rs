@@ -216,6 +216,8 @@ const READING: &[&str] = &[
     "cephfs.mount",
     "cephfs.getxattr",
     "cephfs.list",
+    "mon.query",
+    "mgr.query",
 ];
 
 /// One line of the table below: code, class and remedy of a kind of errno.

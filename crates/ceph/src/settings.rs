@@ -12,6 +12,8 @@ pub struct ConnectOptions {
     pub monitor_timeout: Duration,
     /// How long making a connection may take (`client_mount_timeout`).
     pub connect_timeout: Duration,
+    /// How many commands to the manager may be under way at once on one connection.
+    pub manager_commands: usize,
     /// How long an unused connection is kept.
     pub idle: Duration,
     /// A ceph.conf to read first; what is set here wins over it.
@@ -22,12 +24,14 @@ pub struct ConnectOptions {
 }
 
 impl Default for ConnectOptions {
-    /// 30 s for operations and commands, 15 s to connect, 5 minutes idle, no file.
+    /// 30 s for operations and commands, 15 s to connect, 4 commands to the manager, 5 minutes
+    /// idle, no file.
     fn default() -> Self {
         Self {
             operation_timeout: Duration::from_secs(30),
             monitor_timeout: Duration::from_secs(30),
             connect_timeout: Duration::from_secs(15),
+            manager_commands: 4,
             idle: Duration::from_secs(300),
             ceph_conf: None,
             overrides: Vec::new(),

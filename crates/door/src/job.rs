@@ -98,6 +98,15 @@ pub fn remaining() -> Option<Duration> {
     })
 }
 
+/// Gives the calling thread's job at least `extra` from now until the guard is dropped: for the
+/// few calls that make good what a call that came back late has done.
+pub fn overtime(extra: Duration) -> Option<Guard> {
+    let mut context = current()?;
+    let later = Instant::now().checked_add(extra);
+    context.deadline = context.deadline.max(later);
+    Some(enter(context))
+}
+
 /// Names the step of the calling thread's job; the text is made only if there is a job.
 pub(crate) fn at_step(step: impl FnOnce() -> String) {
     CURRENT.with(|current| {
@@ -146,6 +155,24 @@ mod tests {
         assert_eq!(id().as_deref(), Some("outer"));
         drop(outer);
         assert_eq!(id(), None);
+    }
+
+    #[test]
+    fn overtime_moves_the_deadline_for_a_while() {
+        assert!(overtime(Duration::from_secs(60)).is_none());
+        let late = JobContext {
+            deadline: Some(Instant::now()),
+            ..context("late")
+        };
+        let _job = enter(late);
+        let minute = Duration::from_secs(60);
+        let over = overtime(minute);
+        assert!(remaining().is_some_and(|left| left > minute / 2));
+        // Never shortened.
+        drop(overtime(Duration::ZERO));
+        assert!(remaining().is_some_and(|left| left > minute / 2));
+        drop(over);
+        assert_eq!(remaining(), Some(Duration::ZERO));
     }
 
     #[test]

@@ -59,6 +59,23 @@ impl Host {
         })
     }
 
+    /// Whether somebody has claimed a block device for itself: a mount, also one that is still being
+    /// made or stands in another mount namespace; a program that works on it; a device stacked on it.
+    ///
+    /// # Errors
+    /// As [`Host::block_device`].
+    pub fn is_claimed(&self, path: &AbsolutePath) -> Result<bool, Error> {
+        let name = path.to_c();
+        let answer = self.aside("host.claim", path, self.limits.look, |_| {
+            open_device(&name, OFlags::RDONLY | OFlags::EXCL).map(drop)
+        });
+        match answer.map_err(|error| not_a_device(path, error)) {
+            Ok(_empty) => Ok(false),
+            Err(error) if error.is_busy() => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Writes everything the kernel still holds for a block device to it, and has the device do
     /// the same (fsync on the device).
     ///

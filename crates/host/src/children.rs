@@ -14,11 +14,13 @@
 //! wrappers. The bodies passed to [`Host::aside`] keep to that by using `rustix` functions on
 //! prepared C strings and pushing their answer into a prepared buffer.
 //!
-//! A child stuck in the kernel holds no descriptor of ours but its end of a pipe nobody reads.
+//! A child stuck in the kernel holds no descriptor of ours but its end of a pipe nobody reads. How
+//! many there may be is bounded, see [`waiting`].
+
+mod waiting;
 
 use std::fmt::Display;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -30,25 +32,17 @@ use rustix::process::{
 
 use crate::{Error, Host, syscalls};
 
+pub(crate) use waiting::Children;
+
 /// The longest answer of a child. Together with its head it fits a pipe, so that writing it never
 /// waits for the parent.
 const ANSWER: usize = 8192;
 
+/// How long a child that was killed may take to be gone before it is left to be reaped later.
+const LAST_MOMENT: Duration = Duration::from_millis(100);
+
 /// How long a child that has answered may take to be gone before it is left to be reaped later.
 const FAREWELL: Duration = Duration::from_secs(1);
-
-/// The children that were given up on and not reaped yet.
-#[derive(Debug, Default)]
-pub(crate) struct Children {
-    stuck: Mutex<Vec<Stuck>>,
-}
-
-#[derive(Debug)]
-struct Stuck {
-    pid: Pid,
-    call: &'static str,
-    target: String,
-}
 
 /// The answer a child writes: prepared by the parent, filled without allocating.
 pub(crate) struct Reply {
@@ -120,7 +114,7 @@ struct Head {
 const HEAD: usize = 8;
 
 /// The names of the steps children make, so that an answer can name one by number.
-const STEPS: [&str; 32] = [
+const STEPS: [&str; 34] = [
     "",
     "open",
     "lstat",
@@ -152,6 +146,8 @@ const STEPS: [&str; 32] = [
     "XFS_IOC_FSGEOMETRY",
     "XFS_IOC_FSGROWFSDATA",
     "BLKFLSBUF",
+    "setns",
+    "statx",
     "system call",
 ];
 
@@ -212,30 +208,6 @@ impl Host {
 }
 
 impl Children {
-    /// Reaps what has ended; answers how many children are left.
-    pub(crate) fn reap(&self) -> usize {
-        let mut stuck = self.stuck();
-        stuck.retain(|child| is_running(child.pid));
-        stuck.len()
-    }
-
-    /// Takes over a child that was told to die or may run on, to be reaped by a later call.
-    pub(crate) fn leave(&self, pid: Pid, call: &'static str, target: &str) {
-        let target = target.to_owned();
-        self.stuck().push(Stuck { pid, call, target });
-    }
-
-    fn stuck(&self) -> MutexGuard<'_, Vec<Stuck>> {
-        self.stuck.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn is_stuck(&self, call: &'static str, target: &str) -> bool {
-        let stuck = self.stuck();
-        stuck
-            .iter()
-            .any(|child| child.call == call && child.target == target)
-    }
-
     fn run(
         &self,
         call: &'static str,
@@ -243,40 +215,36 @@ impl Children {
         limit: Duration,
         body: impl FnOnce(&mut Reply) -> Result<(), Failure>,
     ) -> Result<Vec<u8>, Error> {
-        self.reap();
         let hung = |waited| Error::Hung {
             call,
             target: target.to_owned(),
             waited,
         };
-        if self.is_stuck(call, target) {
-            return Err(hung(Duration::ZERO));
-        }
+        let ticket = self.admit(call, target).map_err(hung)?;
         let started = Instant::now();
         let (pid, pipe) = start(body).map_err(|errno| Error::call(call, target, "clone", errno))?;
         let answer = receive(&pipe, started + limit);
-        match answer {
-            Ok(Some(bytes)) => {
-                if !is_gone_within(pid, FAREWELL) {
-                    self.leave(pid, call, target);
-                }
-                finish(call, target, &bytes)
-            }
+        let is_gone = match &answer {
+            Ok(Some(_)) => is_gone_within(pid, FAREWELL),
             Ok(None) => {
                 // The child may be beyond killing; then it stays on the list.
                 let _sent = kill_process(pid, Signal::KILL);
-                if is_running(pid) {
-                    self.leave(pid, call, target);
-                }
-                Err(hung(started.elapsed()))
+                is_gone_within(pid, LAST_MOMENT)
             }
-            Err(errno) => {
+            Err(_) => {
                 let _sent = kill_process(pid, Signal::KILL);
-                if !is_gone_within(pid, FAREWELL) {
-                    self.leave(pid, call, target);
-                }
-                Err(Error::call(call, target, "poll", errno))
+                is_gone_within(pid, FAREWELL)
             }
+        };
+        if is_gone {
+            drop(ticket);
+        } else {
+            ticket.leave(pid);
+        }
+        match answer {
+            Ok(Some(bytes)) => finish(call, target, &bytes),
+            Ok(None) => Err(hung(started.elapsed())),
+            Err(errno) => Err(Error::call(call, target, "poll", errno)),
         }
     }
 }

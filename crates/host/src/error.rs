@@ -184,6 +184,18 @@ pub enum Error {
         /// How many mounts were taken down.
         taken: usize,
     },
+    /// Processes cannot leave the cgroup they were started in.
+    #[error("processes could not be taken out of their cgroup: {why}")]
+    NotApart {
+        /// What was tried, and how it failed.
+        why: String,
+    },
+    /// Another mount is seen at a path than a moment ago, or none any more.
+    #[error("what is mounted on {path} has changed in between")]
+    MountChanged {
+        /// The path.
+        path: String,
+    },
     /// A loop device cannot be let go.
     #[error("{device} is still in use ({by})")]
     LoopBusy {
@@ -295,6 +307,7 @@ impl FromErrno for Error {
             Self::Call { errno, .. } => Some(errno.number()),
             Self::Hung { .. } | Self::ProgramLate { .. } => Some(libc::ETIMEDOUT),
             Self::LoopBusy { .. } | Self::StillMounted { .. } => Some(libc::EBUSY),
+            Self::MountChanged { .. } => Some(libc::ESTALE),
             Self::NeedsCapability { .. } => Some(libc::EPERM),
             Self::ProgramMissing { .. } => Some(libc::ENOENT),
             Self::NotABlockDevice { .. } => Some(libc::ENOTBLK),
@@ -309,7 +322,8 @@ impl FromErrno for Error {
             | Self::Unreadable { .. }
             | Self::NotEmpty { .. }
             | Self::FilesystemUnsupported { .. }
-            | Self::FilesystemDamaged { .. } => None,
+            | Self::FilesystemDamaged { .. }
+            | Self::NotApart { .. } => None,
         }
     }
 }
@@ -337,6 +351,8 @@ impl Explain for Error {
             Self::NeedsCapability { .. } => 1618,
             Self::StillMounted { .. } => 1619,
             Self::LoopBusy { .. } => 1620,
+            Self::NotApart { .. } => 1621,
+            Self::MountChanged { .. } => 1622,
         })
     }
 
@@ -352,7 +368,9 @@ impl Explain for Error {
             | Self::NotABlockDevice { .. }
             | Self::ProgramMissing { .. }
             | Self::NeedsCapability { .. }
-            | Self::LoopBusy { .. } => Class::Unmet,
+            | Self::MountChanged { .. }
+            | Self::LoopBusy { .. }
+            | Self::NotApart { .. } => Class::Unmet,
             Self::FilesystemUnsupported { .. } => Class::Unsupported,
             Self::ChildLost { .. }
             | Self::ProgramFailed { .. }
@@ -384,7 +402,9 @@ impl Explain for Error {
             | Self::FilesystemDamaged { .. }
             | Self::NeedsCapability { .. }
             | Self::StillMounted { .. }
-            | Self::LoopBusy { .. } => Left::Nothing,
+            | Self::MountChanged { .. }
+            | Self::LoopBusy { .. }
+            | Self::NotApart { .. } => Left::Nothing,
         }
     }
 
@@ -413,6 +433,13 @@ impl Explain for Error {
             }
             Self::StillMounted { .. } => {
                 "see what keeps mounting there (findmnt), then repeat the request"
+            }
+            Self::NotApart { .. } => {
+                "mount the host's /sys into the plugin's container, or /run/systemd/private for \
+                 scopes of systemd"
+            }
+            Self::MountChanged { .. } => {
+                "find out who mounts there (findmnt), then repeat the request"
             }
             Self::LoopBusy { .. } => "end the processes and mounts that use the device",
             Self::FilesystemUnsupported { .. } => "use ext4 or xfs",

@@ -18,12 +18,14 @@
 
 mod block_device;
 mod capability;
+mod cgroup;
 mod children;
 mod errno;
 mod error;
 mod filesystem;
 #[cfg(test)]
 mod fixture;
+mod holders;
 mod kernel;
 mod loop_device;
 mod loop_ioctl;
@@ -33,7 +35,9 @@ mod mount_table;
 mod mounts;
 mod paths;
 mod process;
+mod replace;
 mod syscalls;
+mod systemd;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,11 +46,13 @@ use cuttle_door::{Door, job};
 
 pub use block_device::BlockDevice;
 pub use capability::Capability;
+pub use cgroup::Apart;
 pub use errno::Errno;
 pub use error::Error;
 pub use filesystem::{
     Check, Clearance, FilesystemKind, Growth, History, MakeFilesystem, Probe, Usage,
 };
+pub use holders::{Held, Holder};
 pub use kernel::KernelRelease;
 pub use loop_device::{AttachLoop, Detached, LoopDevice};
 pub use memory::{limit_arenas, trim_heap};
@@ -54,7 +60,11 @@ pub use mount_options::{MountOptions, OptionRefused};
 pub use mount_table::{DeviceNumber, Mount, MountTable, MountTableMalformed};
 pub use mounts::{BindMount, DeviceMount, Unmounted};
 pub use paths::{AbsolutePath, EntryKind, PathEntry, PathRefused};
-pub use process::{Captured, DetachedProgram, Exit, Finished, Program, STDIN_PATH, StartedProgram};
+pub use process::{
+    AttendedProgram, Captured, DetachedProgram, Exit, Finished, ProcessIdentity, Program,
+    RunningProgram, STDIN_PATH, StartedProgram,
+};
+pub use replace::Replaced;
 
 use children::Children;
 

@@ -226,10 +226,12 @@ impl Host {
                 return Ok(Detached::Now);
             }
             if Instant::now() >= deadline {
-                let holders = holders_of(device);
+                let mut holders = holders_of(device);
+                let others = self.holders_of_device(device.number)?;
+                holders.extend(others.iter().map(ToString::to_string));
                 let by = match (holders.is_empty(), is_let_go) {
                     (false, _) => holders.join(", "),
-                    (true, false) => "some process has it open".to_owned(),
+                    (true, false) => "by a process that cannot be seen from here".to_owned(),
                     (true, true) => "the kernel has not let its file go yet".to_owned(),
                 };
                 let device = device.path.to_string();

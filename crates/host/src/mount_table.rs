@@ -161,6 +161,16 @@ impl MountTable {
             .filter(move |mount| mount.mount_point == path)
     }
 
+    /// The mount through which `path` is reached, by the text of both: the topmost of those at the
+    /// deepest mount point that is `path` itself or a directory above it.
+    #[must_use]
+    pub fn holding(&self, path: &Path) -> Option<&Mount> {
+        let above = self.mounts.iter().map(|mount| &mount.mount_point);
+        let above = above.filter(|point| path.starts_with(point));
+        let deepest = above.max_by_key(|point| point.components().count())?;
+        self.at(deepest)
+    }
+
     /// The mounts of the file system on this device.
     pub fn of_device(&self, device: DeviceNumber) -> impl Iterator<Item = &Mount> {
         self.mounts
@@ -256,6 +266,15 @@ fn octal(digits: &[u8]) -> Option<u8> {
             .then(|| value * 8 + u16::from(digit - b'0'))
     })?;
     u8::try_from(value).ok()
+}
+
+impl MountTable {
+    /// One reading of this process's table, past the door: for the doorkeeping itself.
+    pub(crate) fn of_this_process() -> Result<Self, Error> {
+        let text = std::fs::read(TABLE);
+        let text = text.map_err(|error| Error::io("host.mount_table", TABLE, "read", &error))?;
+        Ok(Self::parse(&text)?)
+    }
 }
 
 impl Host {

@@ -13,7 +13,7 @@
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{FileType, Mode, OFlags, StatVfsMountFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, StatVfsMountFlags, StatxFlags, statx};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
@@ -23,7 +23,10 @@ use rustix::mount::{
 
 use crate::children::{Failure, Reply};
 use crate::syscalls::{MountAttr, mount_setattr};
-use crate::{AbsolutePath, Error, Host, MountOptions};
+use crate::{AbsolutePath, DeviceNumber, Error, Host, Mount, MountOptions};
+
+/// How a child says that another mount is seen than was asked for.
+const CHANGED: Errno = Errno::STALE;
 
 /// The most mounts taken down from one path in one go.
 const MOST_STACKED: usize = 64;
@@ -46,6 +49,9 @@ pub struct DeviceMount<'a> {
 pub struct BindMount<'a> {
     /// What is to be seen: a directory, a file, or a device node.
     pub source: &'a AbsolutePath,
+    /// The mount that must be seen at the source, as the mount table has told it; `None` where it
+    /// does not matter. Without this, a mount that has gone since would show what lies below it.
+    pub seen: Option<&'a Mount>,
     /// Where: a directory for a directory, a file for anything else.
     pub target: &'a AbsolutePath,
     /// Attributes of the new mount. Parameters of a file system have no effect here.
@@ -118,8 +124,8 @@ impl Host {
     /// None: as [`Host::mount_device`].
     ///
     /// # Errors
-    /// The errno of the system call that failed: ENOTDIR when a directory meets a file; or
-    /// [`Error::Hung`].
+    /// [`Error::MountChanged`] when something else is seen at the source by now; the errno of the
+    /// system call that failed: ENOTDIR when a directory meets a file; or [`Error::Hung`].
     pub fn bind(&self, wanted: &BindMount<'_>) -> Result<(), Error> {
         self.bind_by(Route::New, wanted)
     }
@@ -129,12 +135,20 @@ impl Host {
             route,
             source: wanted.source.to_c(),
             target: wanted.target.to_c(),
+            seen: wanted.seen.map(Seen::of),
             attributes: wanted.options.for_setattr(),
             flags: wanted.options.for_mount(),
         };
         let what = format!("{} on {}", wanted.source, wanted.target);
         let answer = self.aside("host.bind", what, self.limits.mount, |_| plan.carry_out());
-        answer.map(|_empty| ())
+        let changed = |error: &Error| matches!(error, Error::Call { step: "statx", errno, .. } if *errno == CHANGED.into());
+        match answer {
+            Err(error) if changed(&error) => {
+                let path = wanted.source.to_string();
+                Err(Error::MountChanged { path })
+            }
+            answer => answer.map(|_empty| ()),
+        }
     }
 
     /// Takes down every mount stacked at `target`, the topmost first, until the mount table shows
@@ -272,14 +286,54 @@ struct BindPlan {
     route: Route,
     source: CString,
     target: CString,
+    seen: Option<Seen>,
     attributes: Option<MountAttr>,
     flags: MountFlags,
+}
+
+/// What tells a mount from others while it exists.
+#[derive(Debug, Clone, Copy)]
+struct Seen {
+    id: u64,
+    device: DeviceNumber,
+}
+
+impl Seen {
+    fn of(mount: &Mount) -> Self {
+        Self {
+            id: mount.id.into(),
+            device: mount.device,
+        }
+    }
+
+    /// Compares the mount through which a descriptor was opened. Kernels before 5.8 do not tell
+    /// the mount's id, only its device.
+    fn check(self, place: &Place) -> Result<(), Failure> {
+        let wanted = StatxFlags::MNT_ID | StatxFlags::TYPE;
+        let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
+        let found = statx(&place.fd, c"", flags, wanted).map_err(Failure::at("statx"))?;
+        let device = DeviceNumber {
+            major: found.stx_dev_major,
+            minor: found.stx_dev_minor,
+        };
+        let told = StatxFlags::from_bits_retain(found.stx_mask);
+        let is_same = match told.contains(StatxFlags::MNT_ID) {
+            true => found.stx_mnt_id == self.id,
+            false => device == self.device,
+        };
+        is_same
+            .then_some(())
+            .ok_or_else(|| Failure::at("statx")(CHANGED))
+    }
 }
 
 impl BindPlan {
     /// Runs in a forked child: raw system calls only.
     fn carry_out(&self) -> Result<(), Failure> {
         let (source, target) = (open_place(&self.source)?, open_place(&self.target)?);
+        if let Some(seen) = self.seen {
+            seen.check(&source)?;
+        }
         if source.is_directory != target.is_directory {
             // move_mount would say EINVAL, which means too much else.
             return Err(Failure::at("open")(Errno::NOTDIR));

@@ -5,7 +5,9 @@
 //! through standard input. Both outputs are read as they come, and only so much of them is kept.
 //! No shell is ever involved.
 
+mod attended;
 mod detached;
+mod identity;
 mod pump;
 
 use std::ffi::{OsStr, OsString};
@@ -25,7 +27,9 @@ use crate::children::{is_gone_within, is_running};
 use crate::syscalls::die_with_parent;
 use crate::{Error, Host};
 
+pub use attended::{AttendedProgram, RunningProgram};
 pub use detached::{DetachedProgram, StartedProgram};
+pub use identity::ProcessIdentity;
 use pump::Pumped;
 
 /// Where programs are looked for, in order.
@@ -58,6 +62,7 @@ pub struct Program {
     environment: Vec<(OsString, OsString)>,
     stdin: Option<Stdin>,
     limit: Duration,
+    about: Option<String>,
 }
 
 /// What a program reads from its standard input.
@@ -78,6 +83,7 @@ impl Program {
             environment: Vec::new(),
             stdin: None,
             limit: USUAL_LIMIT,
+            about: None,
         }
     }
 
@@ -119,6 +125,14 @@ impl Program {
     #[must_use]
     pub fn stdin_file(mut self, bytes: impl Into<Vec<u8>>) -> Self {
         self.stdin = Some(Stdin::Again(Zeroizing::new(bytes.into())));
+        self
+    }
+
+    /// Says what the program works on: while an earlier run of the same call on it cannot be
+    /// killed, no other is started.
+    #[must_use]
+    pub fn about(mut self, target: impl fmt::Display) -> Self {
+        self.about = Some(target.to_string());
         self
     }
 
@@ -338,7 +352,8 @@ impl Host {
     /// killed is left behind.
     ///
     /// # Errors
-    /// [`Error::ProgramMissing`], [`Error::ProgramLate`], or the errno of starting it.
+    /// [`Error::ProgramMissing`], [`Error::ProgramLate`] (at once, if an earlier run is stuck on
+    /// what this one is [about](Program::about)), or the errno of starting it.
     pub fn run(&self, call: &'static str, program: &Program) -> Result<Finished, Error> {
         self.door
             .call(call, program.name(), || self.run_now(call, program))
@@ -347,6 +362,14 @@ impl Host {
     fn run_now(&self, call: &'static str, program: &Program) -> Result<Finished, Error> {
         self.children.reap();
         let failed = |step, error: &std::io::Error| Error::io(call, program.name(), step, error);
+        let about = program.about.clone().unwrap_or_else(|| program.name());
+        if program.about.is_some() && self.children.is_stuck(call, &about) {
+            return Err(Error::ProgramLate {
+                program: program.name(),
+                waited: Duration::ZERO,
+                stderr: format!("an earlier one is still stuck on {about}"),
+            });
+        }
         let mut command = program.command()?;
         command.process_group(0);
         // That thread waits here, so this strikes only when the whole process dies: a half-done
@@ -367,7 +390,7 @@ impl Host {
                 ended,
             }) => (stdout, stderr, ended),
             Err(error) => {
-                self.kill_group(&mut child, call, &program.name());
+                self.kill_group(&mut child, call, &about);
                 return Err(failed("poll", &error));
             }
         };
@@ -379,7 +402,7 @@ impl Host {
                 stderr,
             });
         }
-        self.kill_group(&mut child, call, &program.name());
+        self.kill_group(&mut child, call, &about);
         Err(Error::ProgramLate {
             program: program.name(),
             waited: started.elapsed(),

@@ -8,7 +8,7 @@
 
 use std::ffi::CStr;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
@@ -243,4 +243,35 @@ pub(crate) fn lead_session(command: &mut Command) {
     let lead = || rustix::process::setsid().map(|_| ()).map_err(Into::into);
     // SAFETY: as in `die_with_parent`.
     unsafe { command.pre_exec(lead) };
+}
+
+/// Takes this process into the mount namespace of the first descriptor, with the directory of the
+/// second as its root. Only for a process with a single thread, such as a forked child.
+pub(crate) fn enter_mounts(namespace: OwnedFd, root: OwnedFd) -> Result<(), rustix::io::Errno> {
+    // SAFETY: setns takes a descriptor, open until the end of this function, and a kind; it fails
+    // with EINVAL when the descriptor is no mount namespace.
+    let answer = unsafe { libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWNS) };
+    if answer != 0 {
+        return Err(last_errno());
+    }
+    drop(namespace);
+    rustix::process::fchdir(&root)?;
+    drop(root);
+    rustix::process::chroot(c".")
+}
+
+/// Starts a program in the network namespace of this descriptor.
+pub(crate) fn enter_network(command: &mut Command, namespace: OwnedFd) {
+    let enter = move || {
+        // SAFETY: setns takes a descriptor, which is open for as long as the closure lives, and a
+        // kind; it fails with EINVAL when the descriptor is no network namespace.
+        let answer = unsafe { libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWNET) };
+        if answer == 0 {
+            Ok(())
+        } else {
+            Err(last_errno().into())
+        }
+    };
+    // SAFETY: as in `die_with_parent`.
+    unsafe { command.pre_exec(enter) };
 }

@@ -32,8 +32,13 @@ pub mod key {
     pub const ENCRYPTION_TYPE: &str = "csi.volume.encryptionType";
     /// The handle of the volume group the volume belongs to.
     pub const GROUP_ID: &str = "csi.groupid";
+    /// The handle of the snapshot that a CephFS volume without a subvolume shows.
+    pub const BACKING_SNAPSHOT: &str = "csi.volume.backingsnapshotid";
+    /// The NFS cluster that exports a CephFS volume.
+    pub const NFS_CLUSTER: &str = "csi.nfs.cluster";
     /// Who is making the image: random text of one creation. Ours alone, and only while
-    /// [`IMAGE_ID`] is missing: committing removes it. ceph-csi ignores it.
+    /// [`IMAGE_ID`] is missing: committing removes it. ceph-csi ignores it. CephFS volumes have no
+    /// id: with them, one without a maker is committed.
     pub const MAKER: &str = "cuttle.maker";
     /// The handle of the volume that is being cloned, which has a snapshot for it meanwhile. Ours
     /// alone; removed by committing, as [`MAKER`] is.
@@ -70,7 +75,7 @@ impl Kind {
 
     /// The key of the name the orchestrator gave.
     #[must_use]
-    pub fn name_key(self) -> &'static str {
+    pub const fn name_key(self) -> &'static str {
         match self {
             Self::Volume => "csi.volname",
             Self::Snapshot => "csi.snapname",

@@ -15,6 +15,7 @@
 //!
 //! Volumes, images and errors of operations are not here; this crate knows only names and records.
 
+mod cephfs;
 mod entry;
 mod error;
 mod journal;
@@ -22,6 +23,7 @@ pub mod layout;
 mod locate;
 mod record;
 
+pub use cephfs::{SubvolumeJournal, SubvolumeRecord};
 pub use entry::DirectoryEntry;
 pub use error::JournalError;
 pub use journal::{DirectoryPage, ForgettingName, Journal, Reserved};

@@ -177,7 +177,7 @@ impl Record {
 }
 
 /// The text of a key; an empty value counts as absent, as it does for ceph-csi.
-fn text_of(
+pub(crate) fn text_of(
     omap: &BTreeMap<String, Vec<u8>>,
     key: &'static str,
 ) -> Result<Option<String>, RecordError> {

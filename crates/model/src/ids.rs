@@ -102,6 +102,26 @@ impl ObjectUuid {
         }
     }
 
+    /// The UUID that takes this one's place when its volume is given up: the last four digits
+    /// count. [`ObjectUuid::predecessor`] leads back. `None` for UUIDs that are not ours and have
+    /// no digits there.
+    #[must_use]
+    pub fn successor(&self) -> Option<Self> {
+        self.counted(|count| count.wrapping_add(1))
+    }
+
+    /// The UUID whose place this one may have taken.
+    #[must_use]
+    pub fn predecessor(&self) -> Option<Self> {
+        self.counted(|count| count.wrapping_sub(1))
+    }
+
+    fn counted(&self, count: fn(u16) -> u16) -> Option<Self> {
+        let (head, tail) = self.0.split_at_checked(Self::LEN.checked_sub(4)?)?;
+        let number = u16::from_str_radix(tail, 16).ok()?;
+        Some(Self(format!("{head}{:04x}", count(number))))
+    }
+
     /// The text.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -145,6 +165,18 @@ mod tests {
         ] {
             assert!(ObjectUuid::parse(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_successor_leads_back() {
+        let uuid = |text: &str| ObjectUuid::parse(text).unwrap();
+        let last = uuid("50d53503-9da1-4a6c-847e-bacf8f2fffff");
+        let next = uuid("50d53503-9da1-4a6c-847e-bacf8f2f0000");
+        assert_eq!(last.successor().as_ref(), Some(&next));
+        assert_eq!(next.predecessor(), Some(last));
+        let random = ObjectUuid::random();
+        assert_eq!(random.successor().unwrap().predecessor(), Some(random));
+        assert_eq!(uuid(&"z".repeat(36)).successor(), None);
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod mount_plan;
 mod place;
 pub mod rbd;
 mod settings;
+mod unmounting;
 mod uses;
 mod verdict;
 
@@ -21,3 +22,4 @@ pub use host_failure::HostFailure;
 pub use layout::{Layout, VolumeId, VolumeIdError};
 pub use place::PlaceError;
 pub use settings::{ExportProgram, NodeSettings, Patience};
+pub use unmounting::UnmountError;

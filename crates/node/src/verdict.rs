@@ -10,6 +10,8 @@ use cuttle_model::{Class, Code, Explain, Left};
 pub(crate) enum Verdict<'a> {
     /// This crate's own finding.
     Own(u16, Class),
+    /// This crate's own finding that an earlier attempt's work is still going on, perhaps.
+    Running(u16),
     /// As the error below says.
     Of(&'a dyn Explain),
     /// As the host says. A call that was given up on counts as our own deadline passing, and the
@@ -20,7 +22,7 @@ pub(crate) enum Verdict<'a> {
 impl Verdict<'_> {
     pub(crate) fn code(&self) -> Code {
         match self {
-            Self::Own(number, _) => Code::new(*number),
+            Self::Own(number, _) | Self::Running(number) => Code::new(*number),
             Self::Of(error) => error.code(),
             Self::Host(error) => error.code(),
         }
@@ -29,6 +31,7 @@ impl Verdict<'_> {
     pub(crate) fn class(&self) -> Class {
         match self {
             Self::Own(_, class) => *class,
+            Self::Running(_) => Class::Busy,
             Self::Of(error) => error.class(),
             Self::Host(error) if error.is_late() => Class::Late,
             Self::Host(error) => error.class(),
@@ -37,7 +40,7 @@ impl Verdict<'_> {
 
     pub(crate) fn left(&self) -> Left {
         match self {
-            Self::Own(_, Class::Late) => Left::MaybeRunning,
+            Self::Own(_, Class::Late) | Self::Running(_) => Left::MaybeRunning,
             Self::Own(..) => Left::Nothing,
             Self::Of(error) => error.left(),
             Self::Host(error) if error.is_late() => Left::MaybeRunning,
@@ -47,7 +50,7 @@ impl Verdict<'_> {
 
     pub(crate) fn remedy(&self) -> Option<Cow<'static, str>> {
         match self {
-            Self::Own(..) => None,
+            Self::Own(..) | Self::Running(_) => None,
             Self::Of(error) => error.remedy(),
             Self::Host(error) => error.remedy(),
         }

@@ -11,7 +11,7 @@
 //!   are held alone or shared. A claim lives in its job: from admission to the job's end, whatever
 //!   becomes of the callers, and a job that panics gives it back as well.
 //! * A *lane* is a bounded queue with a few threads of its own, so that work on a dead cluster
-//!   cannot take the threads of others.
+//!   cannot take the threads of others. A job that has used up its time loses its place there.
 //! * Callers only wait. One that hangs up or runs out of time leaves the job alone; repeating the
 //!   request joins it. A job that nobody waits for any more and that has not begun is dropped:
 //!   nothing was done, and whoever still wants it repeats it.
@@ -51,7 +51,8 @@ pub struct DispatchOptions {
     pub unmount: LaneLimits,
     /// The lane for statistics and health, and the one for listing.
     pub probe: LaneLimits,
-    /// After this time a job's further outside calls are refused, so that it ends.
+    /// After this time a job's further outside calls are refused, so that it ends; one that hangs
+    /// in a call even then loses its place in the lane.
     pub longest_job: Duration,
 }
 
@@ -134,6 +135,7 @@ impl Dispatcher {
         T: Send + Sync + 'static,
         F: FnOnce() -> Result<T, Failure> + Send + 'static,
     {
+        self.shared.relieve(&ask.lane);
         let outcome = Arc::new(Outcome::<T>::new());
         let limit = self.shared.options.longest_job;
         let (rpc, lane) = (ask.rpc, ask.lane.clone());
@@ -251,12 +253,20 @@ impl Shared {
         let lane = lanes
             .by_name
             .entry(name.clone())
-            .or_insert_with(|| Lane::new(name.clone(), self.limits(name)))
+            .or_insert_with(|| Lane::new(name.clone(), self.limits(name), self.options.longest_job))
             .clone();
         // Held on: otherwise a job could slip into a lane that a drain has just emptied.
         let queued = lane.push(task);
         drop(lanes);
         queued
+    }
+
+    /// Gives the places of jobs that have used up their time to others.
+    fn relieve(&self, name: &LaneName) {
+        let lane = self.lanes().by_name.get(name).cloned();
+        if let Some(lane) = lane {
+            lane.relieve();
+        }
     }
 
     /// Counts a job as ended. Its claim is given back before.

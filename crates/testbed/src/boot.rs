@@ -21,9 +21,11 @@ const MODULES: &str = "/usr/share/ceph/mgr";
 /// The modules that the drivers need; loading the other eight would double the start-up time.
 const NEEDED: [&str; 2] = ["rbd_support", "volumes"];
 
-/// What `bcrypt` is for the managers' modules: they import it for the dashboard's passwords, and
-/// Debian 13's refuses to be loaded in the second interpreter of one process, and so by any module.
-const BCRYPT: &str = "# Stands in for bcrypt; no password is hashed in a test cluster.\n";
+/// Python modules that the manager finds before the installed ones; each says why it is there.
+const PYTHON: [(&str, &str); 2] = [
+    ("bcrypt.py", include_str!("python/bcrypt.py")),
+    ("rbd.py", include_str!("python/rbd.py")),
+];
 
 /// The monitors' usual ports, for the protocol's second and first version.
 const MONITOR_PORT: u16 = 3300;
@@ -132,8 +134,10 @@ fn lay_out(dir: &Path) -> Result<(), Error> {
         let path = dir.join(part);
         std::fs::create_dir_all(&path).map_err(Error::file("create", &path))?;
     }
-    let bcrypt = dir.join("mgr-python/bcrypt.py");
-    std::fs::write(&bcrypt, BCRYPT).map_err(Error::file("write", &bcrypt))?;
+    for (name, text) in PYTHON {
+        let path = dir.join("mgr-python").join(name);
+        std::fs::write(&path, text).map_err(Error::file("write", &path))?;
+    }
     let modules = Path::new(MODULES);
     for entry in std::fs::read_dir(modules).map_err(Error::file("read", modules))? {
         let entry = entry.map_err(Error::file("read", modules))?;

@@ -343,8 +343,7 @@ impl Cluster {
     /// Stops the OSD's process in its tracks: every operation hangs until [`Cluster::resume_osd`].
     ///
     /// # Errors
-    /// [`Error::Signal`], and [`Error::Directory`] on a cluster that this process does not own:
-    /// others may be using it.
+    /// As [`Cluster::pause`].
     pub fn pause_osd(&self) -> Result<(), Error> {
         self.pause("osd.0")
     }
@@ -354,23 +353,39 @@ impl Cluster {
     /// # Errors
     /// [`Error::Signal`].
     pub fn resume_osd(&self) -> Result<(), Error> {
-        self.signal("osd.0", Signal::CONT).map(drop)
+        self.resume("osd.0")
     }
 
-    /// Stops the monitor's process in its tracks, until [`Cluster::resume_monitor`].
+    /// Stops a daemon (`mgr.x`, `mds.a`) in its tracks, until [`Cluster::resume`].
     ///
     /// # Errors
-    /// As [`Cluster::pause_osd`].
-    pub fn pause_monitor(&self) -> Result<(), Error> {
-        self.pause("mon.a")
+    /// [`Error::Signal`], and [`Error::Directory`] on a cluster that this process does not own:
+    /// others may be using it.
+    pub fn pause(&self, daemon: &str) -> Result<(), Error> {
+        if self.owned.is_empty() {
+            return Err(Error::Directory {
+                path: self.dir.clone(),
+                reason: "only the process that started a cluster may pause it".to_owned(),
+            });
+        }
+        let pid = self.signal(daemon, Signal::STOP)?;
+        // The signal is only sent; a thread on another processor may still finish its work.
+        until("the daemon stands still", Duration::from_secs(10), || {
+            let running = daemon::running_threads(pid);
+            if running == 0 {
+                Ok(())
+            } else {
+                Err(format!("{running} threads run"))
+            }
+        })
     }
 
-    /// Lets a paused monitor go on. Idempotent.
+    /// Lets a paused daemon go on. Idempotent.
     ///
     /// # Errors
     /// [`Error::Signal`].
-    pub fn resume_monitor(&self) -> Result<(), Error> {
-        self.signal("mon.a", Signal::CONT).map(drop)
+    pub fn resume(&self, daemon: &str) -> Result<(), Error> {
+        self.signal(daemon, Signal::CONT).map(drop)
     }
 
     /// What lies in one RADOS namespace (`""` is the default one) of a pool, as Ceph's programs see it.
@@ -381,29 +396,9 @@ impl Cluster {
         Contents::look(self, pool, namespace)
     }
 
-    fn pause(&self, name: &str) -> Result<(), Error> {
-        if self.owned.is_empty() {
-            return Err(Error::Directory {
-                path: self.dir.clone(),
-                reason: "only the process that started a cluster may pause it".to_owned(),
-            });
-        }
-        let pid = self.signal(name, Signal::STOP)?;
-        // The signal is only sent; a thread on another processor may still finish its work.
-        let what = format!("{name} stands still");
-        until(what, Duration::from_secs(10), || {
-            let running = daemon::running_threads(pid);
-            if running == 0 {
-                Ok(())
-            } else {
-                Err(format!("{running} threads run"))
-            }
-        })
-    }
-
-    fn signal(&self, name: &str, signal: Signal) -> Result<i32, Error> {
-        let pid = self.state.pids.get(name).copied().unwrap_or(0);
-        daemon::signal(name, pid, signal)?;
+    fn signal(&self, daemon: &str, signal: Signal) -> Result<i32, Error> {
+        let pid = self.state.pids.get(daemon).copied().unwrap_or(0);
+        daemon::signal(daemon, pid, signal)?;
         Ok(pid)
     }
 

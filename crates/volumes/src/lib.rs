@@ -8,10 +8,16 @@
 //!
 //! Claims, deadlines and concurrency are the dispatcher's; nothing here knows the wire.
 
+mod asked;
+mod existing;
 pub mod rbd;
 mod reach;
 mod settings;
 pub mod share;
 
+pub use existing::{
+    Created, DeleteVolume, Deleted, ExpandVolume, Expanded, GetVolume, ListVolumes, ListedVolume,
+    ValidateVolume, Validation, Volume, VolumePage,
+};
 pub use reach::ReachError;
 pub use settings::ControllerSettings;

@@ -1,12 +1,13 @@
 //! What can stand between an operation and its cluster or pool.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
-use ceph::Io;
+use ceph::{Cluster, Clusters, Io};
 use cuttle_journal::{JournalError, LocateError};
 use cuttle_model::{
-    Class, ClusterId, ClusterSettings, Code, Credentials, Explain, Left, PoolName, RadosNamespace,
-    UserId,
+    Class, ClusterId, ClusterSettings, ClusterTable, Code, Credentials, Explain, Left, PoolName,
+    RadosNamespace, UserId,
 };
 
 /// Where a request names its cluster.
@@ -250,6 +251,29 @@ impl ReachError {
             source.clone(),
         ))
     }
+}
+
+/// The settings of a cluster and a connection to it.
+pub(crate) fn connect(
+    clusters: &Clusters,
+    table: &ClusterTable,
+    id: &ClusterId,
+    named_by: NamedBy,
+    credentials: &Credentials,
+) -> Result<(Arc<ClusterSettings>, Cluster), ReachError> {
+    let settings = table.find(id).ok_or_else(|| ReachError::UnknownCluster {
+        cluster: id.clone(),
+        known: table.iter().map(|known| known.id.clone()).collect(),
+        named_by,
+    })?;
+    let cluster = clusters
+        .connect(&settings.monitors, credentials)
+        .map_err(|source| ReachError::Connect {
+            cluster: id.clone(),
+            user: credentials.user.clone(),
+            source,
+        })?;
+    Ok((settings, cluster))
 }
 
 /// The class of a failure on an object the request does not name: that it is absent, present or

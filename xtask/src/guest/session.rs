@@ -166,8 +166,8 @@ impl Run {
         // A run that was cut short must not spoil the next one.
         network::join()?;
         if let Some(cluster) = cluster {
-            cluster.resume_osd()?;
-            cluster.resume_monitor()?;
+            cluster.resume("osd.0")?;
+            cluster.resume("mon.a")?;
         }
         if let Some(remark) = &ended.remark {
             screen.line(remark);
@@ -185,10 +185,10 @@ impl Run {
 fn carry_out(switch: Switch, cluster: Option<&Cluster>) -> Result<(), Failure> {
     let cluster = || cluster.ok_or_else(|| Failure::new("there is no cluster"));
     match switch {
-        Switch::PauseOsd => cluster()?.pause_osd()?,
-        Switch::ResumeOsd => cluster()?.resume_osd()?,
-        Switch::PauseMonitor => cluster()?.pause_monitor()?,
-        Switch::ResumeMonitor => cluster()?.resume_monitor()?,
+        Switch::PauseOsd => cluster()?.pause("osd.0")?,
+        Switch::ResumeOsd => cluster()?.resume("osd.0")?,
+        Switch::PauseMonitor => cluster()?.pause("mon.a")?,
+        Switch::ResumeMonitor => cluster()?.resume("mon.a")?,
         Switch::CutNetwork => network::cut()?,
         Switch::JoinNetwork => network::join()?,
     }

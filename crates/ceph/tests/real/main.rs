@@ -17,5 +17,6 @@ mod image_plans;
 mod images;
 mod objects;
 mod setup;
+mod subvolumes;
 mod trash;
 mod users;

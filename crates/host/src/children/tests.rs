@@ -104,6 +104,111 @@ fn a_hung_child_is_given_up_on_and_reaped() {
     host.aside("host.test", "/hung", LONG, |_| Ok(())).unwrap();
 }
 
+/// A child of this process that stays, as one does that sleeps in the kernel and cannot be killed.
+struct Stuck(std::process::Child);
+
+impl Stuck {
+    #[expect(clippy::disallowed_methods, reason = "it only has to be there")]
+    fn start() -> Self {
+        let child = std::process::Command::new("sleep").arg("600").spawn();
+        Self(child.unwrap())
+    }
+
+    fn pid(&self) -> rustix::process::Pid {
+        rustix::process::Pid::from_child(&self.0)
+    }
+}
+
+impl Drop for Stuck {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        let _reaped_by_the_host = self.0.wait();
+    }
+}
+
+#[test]
+fn a_call_is_refused_while_an_earlier_one_is_stuck() {
+    let (host, stuck) = (host(), Stuck::start());
+    host.children.leave(stuck.pid(), "host.umount", "/m");
+    let refused = |call, target: &str| {
+        let error = host.aside(call, target, LONG, |_| Ok(())).err();
+        error.is_some_and(|error| error.is_late())
+    };
+    assert!(refused("host.umount", "/m"));
+    assert!(!refused("host.umount", "/other"));
+    assert!(!refused("host.stat", "/m"));
+    assert_eq!(host.reap(), 1);
+    drop(stuck);
+    eventually("it is reaped", || host.reap() == 0);
+    assert!(!refused("host.umount", "/m"));
+}
+
+#[test]
+fn a_mount_that_hangs_one_look_is_not_looked_at_again() {
+    let (host, stuck, place) = (host(), Stuck::start(), crate::fixture::Place::new());
+    let mount = |name: &str| {
+        let target = place.directory(name);
+        let flags = rustix::mount::MountFlags::empty();
+        rustix::mount::mount("test", target.as_path(), "tmpfs", flags, None).unwrap();
+        target
+    };
+    let (hung, sound) = (mount("hung"), mount("sound"));
+    host.children
+        .leave(stuck.pid(), "host.stat", &hung.to_string());
+    let started = Instant::now();
+    assert!(host.usage(&hung).unwrap_err().is_late());
+    assert!(
+        host.entry(&hung.join("below").unwrap())
+            .unwrap_err()
+            .is_late()
+    );
+    host.usage(&sound).unwrap();
+    host.entry(&place.path()).unwrap();
+    // What takes it down is not refused.
+    assert_eq!(host.unmount(&hung).unwrap().taken, 1);
+    assert!(started.elapsed() < Duration::from_secs(10));
+    // Something else is there now.
+    host.entry(&hung.join("below").unwrap()).unwrap();
+    drop(stuck);
+}
+
+#[test]
+fn there_are_never_more_than_so_many_stuck_looks() {
+    let (host, stuck) = (host(), Stuck::start());
+    for number in 0..super::waiting::MOST_STUCK {
+        let target = format!("/gone/{number}");
+        host.children.leave(stuck.pid(), "host.statfs", &target);
+    }
+    let target = crate::fixture::path("/proc");
+    assert!(host.usage(&target).unwrap_err().is_late());
+    // Only mounts can hang.
+    host.entry(&crate::fixture::path("/proc/self")).unwrap();
+    host.aside("host.umount", "/m", LONG, |_| Ok(())).unwrap();
+    drop(stuck);
+    eventually("they are reaped", || host.reap() == 0);
+    host.usage(&target).unwrap();
+}
+
+#[test]
+fn a_look_is_not_made_twice_while_it_takes_unusually_long() {
+    let host = host();
+    std::thread::scope(|scope| {
+        let slow = scope.spawn(|| {
+            host.aside("host.stat", "/slow", Duration::from_secs(12), |_| {
+                sleep_for_ever();
+                Ok(())
+            })
+        });
+        eventually("the second look is refused", || {
+            let second = host.aside("host.stat", "/slow", SHORT, |_| Ok(()));
+            second.is_err_and(|error| matches!(error, Error::Hung { waited, .. } if waited > SHORT))
+        });
+        assert!(slow.join().unwrap().unwrap_err().is_late());
+    });
+    eventually("the killed child is reaped", || host.reap() == 0);
+    host.aside("host.stat", "/slow", LONG, |_| Ok(())).unwrap();
+}
+
 #[test]
 fn the_deadline_of_the_job_counts_too() {
     let deadline = Some(Instant::now() + SHORT);

@@ -61,7 +61,8 @@ impl Host {
         if whole {
             program = program.arg("-f");
         }
-        let program = program.arg(device.as_path()).within(self.limits.filesystem);
+        let program = program.arg(device.as_path()).about(device);
+        let program = program.within(self.limits.filesystem);
         let finished = self.run("host.fsck", &program)?;
         let damaged = |exit| {
             // e2fsck tells its findings on standard output.

@@ -121,7 +121,7 @@ impl Host {
             });
         }
         let program = wanted.program(again);
-        let program = program.within(self.limits.filesystem);
+        let program = program.about(&device).within(self.limits.filesystem);
         let finished = self.run("host.mkfs", &program)?;
         finished.expect_success(&program.name()).map(drop)
     }

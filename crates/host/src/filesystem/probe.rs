@@ -95,6 +95,7 @@ impl Host {
                 "-s", "TYPE", "-s", "USAGE", "-s", "LABEL", "-s", "PTTYPE", "--",
             ])
             .arg(device.as_path())
+            .about(device)
             .within(self.limits.look);
         let finished = self.run("host.blkid", &program)?;
         match finished.exit {

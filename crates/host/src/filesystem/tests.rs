@@ -240,7 +240,8 @@ fn a_mkfs_killed_in_its_work_is_finished_by_the_next() {
     let mut killed = 0;
     for kind in [FilesystemKind::Ext4, FilesystemKind::Xfs] {
         // Without a pause mkfs is done at the end; cut it off ever later until it is.
-        for micros in (200..).step_by(400) {
+        let later = |micros: &u64| Some(micros + micros / 4);
+        for micros in std::iter::successors(Some(200_u64), later) {
             let disk = Disk::new(size_for(kind));
             let device = &disk.device.path;
             let limits = Limits {

@@ -26,6 +26,7 @@ fn bind(
     host().bind_by(
         route,
         &BindMount {
+            seen: None,
             source,
             target,
             options: &options(flags),
@@ -494,4 +495,42 @@ fn an_unmount_that_cannot_be_killed_is_left_behind() {
     // The server goes away at last: the kernel gives up, the child dies and is reaped.
     drop(server);
     eventually("the stuck child is gone", || host.reap() == 0);
+}
+
+#[test]
+fn a_bind_shows_the_mount_that_was_looked_at_and_no_other() {
+    let (host, place) = (host(), Place::new());
+    let (source, target) = (place.directory("source"), place.directory("target"));
+    let mount_source = || {
+        let flags = MountFlags::empty();
+        mount("test", source.as_path(), "tmpfs", flags, None).unwrap();
+    };
+    mount_source();
+    let seen = host.mount_at(&source).unwrap().unwrap();
+    let options = MountOptions::default();
+    let bind = |target: &AbsolutePath| {
+        host.bind(&BindMount {
+            source: &source,
+            seen: Some(&seen),
+            target,
+            options: &options,
+        })
+    };
+    bind(&target).unwrap();
+    let changed = |host: &Host| {
+        let error = bind(&place.path().join("other").unwrap()).unwrap_err();
+        assert!(matches!(error, Error::MountChanged { .. }), "{error}");
+        assert!(
+            host.mount_at(&place.path().join("other").unwrap())
+                .unwrap()
+                .is_none()
+        );
+    };
+    place.directory("other");
+    host.unmount(&source).unwrap();
+    // The bare directory.
+    changed(&host);
+    // Another mount of the same kind.
+    mount_source();
+    changed(&host);
 }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::PollFlags;
 use rustix::io::Errno;
+use rustix::process::{PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::{Exit, Program, Stdin, told};
 use crate::children::is_ready_by;
@@ -56,12 +57,15 @@ impl<'a> DetachedProgram<'a> {
 }
 
 /// A program that stays, and what it said when it was ready.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct StartedProgram {
     /// Its process id, also that of its session and process group.
     pub pid: u32,
     /// The line it said, without the newline.
     pub line: String,
+    /// The process itself, also when its id belongs to another one by now; kernels before 5.3
+    /// have no such thing.
+    process: Option<OwnedFd>,
 }
 
 impl Host {
@@ -113,10 +117,13 @@ impl Host {
         match line {
             Ok(Line::Said(line)) => {
                 let pid = child.id();
+                let mut process = None;
                 if let Some(pid) = super::pid_of(pid) {
+                    // Before anybody else may reap it.
+                    process = pidfd_open(pid, PidfdFlags::empty()).ok();
                     self.children.leave(pid, call, &format!("{name} {pid:?}"));
                 }
-                Ok(StartedProgram { pid, line })
+                Ok(StartedProgram { pid, line, process })
             }
             Ok(Line::Ended(said)) => {
                 let exit = self.end_of(&mut child, call, &name);
@@ -140,6 +147,28 @@ impl Host {
                 Err(failed("read", &error))
             }
         }
+    }
+
+    /// Sees to the end of a program that has said it does not stay: waits for it, and kills it when
+    /// it is not gone by then. Answers false when even that has not ended it; then it is reaped by
+    /// a later call.
+    ///
+    /// Only for a program of which nothing must be saved.
+    ///
+    /// # Errors
+    /// None of its own; those of the door.
+    pub fn end_detached(&self, started: &StartedProgram, limit: Duration) -> Result<bool, Error> {
+        if self.wait_process_gone(started.pid, limit)? {
+            return Ok(true);
+        }
+        self.door.call("host.kill", started.pid, || {
+            if let Some(process) = &started.process {
+                // That it has gone in between is what is wanted.
+                let _sent = pidfd_send_signal(process, Signal::KILL);
+            }
+            Ok::<(), Error>(())
+        })?;
+        self.wait_process_gone(started.pid, super::FAREWELL)
     }
 
     /// How a program that closed its output ended; it is killed if it has not.

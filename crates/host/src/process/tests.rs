@@ -221,6 +221,25 @@ fn a_program_that_stays_leads_its_own_session() {
 }
 
 #[test]
+fn a_program_that_does_not_stay_is_seen_to_its_end() {
+    let host = host();
+    let ended = |script: &str| {
+        let program = shell(script).within(Duration::from_secs(20));
+        let started = host
+            .spawn_detached("host.test", &DetachedProgram::new(program))
+            .unwrap();
+        assert_eq!(started.line, "no");
+        let gone = host.end_detached(&started, Duration::from_secs(2)).unwrap();
+        assert!(gone && !is_alive(started.pid), "{script}");
+    };
+    ended("echo no; exec >&-; sleep 0.3");
+    let begun = Instant::now();
+    ended("echo no; exec sleep 600");
+    assert!(begun.elapsed() < Duration::from_secs(60));
+    assert_eq!(host.reap(), 0);
+}
+
+#[test]
 fn a_program_that_cannot_get_ready_is_an_error() {
     let host = host();
     let start = |script: &str, limit: u64| {

@@ -36,6 +36,18 @@ pub(crate) const ALL: [(&str, &str); 6] = [
     ("encrypted", include_str!("../fixtures/encrypted.tsv")),
 ];
 
+/// Every recorded layout of a CephFS volume, by name.
+pub(crate) const CEPHFS: [(&str, &str); 5] = [
+    ("plain", include_str!("../fixtures/cephfs-plain.tsv")),
+    ("prefixed", include_str!("../fixtures/cephfs-prefixed.tsv")),
+    (
+        "encrypted",
+        include_str!("../fixtures/cephfs-encrypted.tsv"),
+    ),
+    ("shallow", include_str!("../fixtures/cephfs-shallow.tsv")),
+    ("nfs", include_str!("../fixtures/cephfs-nfs.tsv")),
+];
+
 /// The recorded layout of a snapshot.
 pub(crate) fn snapshot() -> Fixture {
     parse(include_str!("../fixtures/snapshot.tsv"))
@@ -67,6 +79,10 @@ fn parse(text: &str) -> Fixture {
 }
 
 impl Fixture {
+    pub(crate) fn parse(text: &str) -> Self {
+        parse(text)
+    }
+
     /// The directory object, its one key, and the value.
     pub(crate) fn entry(&self) -> (&str, &str, &[u8]) {
         let directories = self.journal.iter().chain(&self.image);

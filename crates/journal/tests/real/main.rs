@@ -2,6 +2,7 @@
 //! ceph-csi's.
 #![expect(clippy::unwrap_used, reason = "the helpers of tests fail the test")]
 
+mod cephfs;
 mod fixture;
 mod layouts;
 mod reservations;

@@ -128,6 +128,8 @@ explain_by_verdict!(PublishError);
 
 /// A volume as it is staged.
 struct Staged {
+    /// The mount in the staging directory.
+    mount: Mount,
     device: DeviceNumber,
     is_block: bool,
     /// Whether the device itself refuses writes.
@@ -202,6 +204,7 @@ impl RbdNode {
         };
         let bind = BindMount {
             source: &layout.mount_point,
+            seen: Some(&staged.mount),
             target: &target,
             options: &options,
         };
@@ -219,6 +222,9 @@ impl RbdNode {
                 if made && !is_late {
                     self.remove_made(&target, wants_block);
                     self.remove_parents(&parents);
+                }
+                if matches!(error.cause(), HostError::MountChanged { .. }) {
+                    return Err(not_staged("it was just unmounted"));
                 }
                 Err(error.into())
             }
@@ -241,7 +247,7 @@ impl RbdNode {
             .map_err(PublishError::Stash)?;
         let stash = stash.ok_or_else(|| not_staged("there is no record of it".to_owned()))?;
         let mount = table.at(&layout.mount_point);
-        let mount = mount.ok_or_else(|| not_staged("it is attached but not mounted".to_owned()))?;
+        let mount = mount.ok_or_else(|| not_staged("nothing is mounted there".to_owned()))?;
         let attach = by_mounter(stash.mounter, &self.host, &self.settings);
         let place = Place {
             layout,
@@ -263,6 +269,7 @@ impl RbdNode {
             return Err(not_staged(described(mount)));
         }
         Ok(Staged {
+            mount: mount.clone(),
             device: attachment.number,
             is_block: mount.device != attachment.number,
             device_is_read_only: attachment.read_only,

@@ -416,6 +416,7 @@ impl Staging<'_> {
             Found::Nothing => return Ok(None),
             Found::Whole(attachment) => {
                 self.check_used_here(&attachment, read_only)?;
+                self.check_unclaimed(&attachment)?;
                 if attachment.read_only == read_only {
                     let resized = attach.resize(&attachment, None);
                     resized.map_err(StageError::Attach)?;
@@ -462,6 +463,37 @@ impl Staging<'_> {
         })
     }
 
+    /// Refuses a device that is claimed though no mount here shows it: an earlier mount or mkfs has
+    /// not come back yet, or another mount namespace has a copy of the mount. Neither must be
+    /// mounted over, nor taken down.
+    fn check_unclaimed(&self, attachment: &Attachment) -> Result<(), StageError> {
+        let (host, device) = (&self.node.host, &attachment.device);
+        let claimed = host.is_claimed(device);
+        if !claimed.map_err(HostFailure::at("look at", device))? {
+            return Ok(());
+        }
+        let table = host.mount_table();
+        let table = table.map_err(HostFailure::at("read", "the mount table"))?;
+        if table.of_device(attachment.number).next().is_some() {
+            // Another reader's mount.
+            return Ok(());
+        }
+        let holders = host.holders_of_device(attachment.number);
+        let holders = holders.map_err(HostFailure::at("look for the users of", device))?;
+        let by = match holders.as_slice() {
+            [] => "an earlier mount of it has not come back yet".to_owned(),
+            holders => {
+                let words: Vec<String> = holders.iter().map(ToString::to_string).collect();
+                words.join(", ")
+            }
+        };
+        Err(StageError::Claimed {
+            image: self.image.spec.to_string(),
+            device: device.clone(),
+            by,
+        })
+    }
+
     /// Shows the device's node as a file.
     fn bind(&self, attachment: &Attachment) -> Result<(), StageError> {
         let note = self.image.mkfs_note();
@@ -473,6 +505,8 @@ impl Staging<'_> {
         host.ensure_file(path, 0o600)
             .map_err(HostFailure::at("make", path))?;
         let bind = BindMount {
+            // A node below /dev, whose number was looked at.
+            seen: None,
             source: &attachment.device,
             target: path,
             options: &MountOptions::default(),

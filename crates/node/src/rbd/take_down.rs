@@ -24,6 +24,7 @@ use crate::rbd::attach::{Attach, AttachError, Attachment, Found, Manner, Place, 
 use crate::rbd::stash::Stash;
 use crate::rbd::stash_file::{StashError, StashFile};
 use crate::settings::NodeSettings;
+use crate::unmounting::{UnmountError, unmount};
 use crate::uses::Uses;
 use crate::verdict::{Verdict, explain_by_verdict};
 
@@ -33,6 +34,9 @@ pub enum TakeDownError {
     /// A call to the host failed.
     #[error(transparent)]
     Host(#[from] HostFailure),
+    /// The volume could not be unmounted.
+    #[error("could not unmount the volume")]
+    Unmount(#[source] UnmountError),
     /// The stash could not be read or removed.
     #[error("the staging directory's record is unusable")]
     Stash(#[source] StashError),
@@ -69,6 +73,7 @@ impl TakeDownError {
     pub(crate) fn verdict(&self) -> Verdict<'_> {
         match self {
             Self::Host(failure) => failure.verdict(),
+            Self::Unmount(source) => Verdict::Of(source),
             Self::Stash(source) => Verdict::Of(source),
             Self::Attach(source) => source.verdict(),
             Self::StillPublished { .. } => Verdict::Own(1540, Class::Unmet),
@@ -79,12 +84,7 @@ impl TakeDownError {
 
     fn own_remedy(&self) -> Option<Cow<'static, str>> {
         Some(match self {
-            Self::Host(failure) if failure.cause().is_busy() => {
-                "end the processes that use the volume (`fuser -m`), also those in other mount \
-                 namespaces, then repeat the request"
-                    .into()
-            }
-            Self::Host(_) | Self::Stash(_) | Self::Attach(_) => return None,
+            Self::Host(_) | Self::Unmount(_) | Self::Stash(_) | Self::Attach(_) => return None,
             Self::StillPublished { .. } => {
                 "unpublish the volume there (or unmount it by hand), then repeat the request".into()
             }
@@ -120,7 +120,7 @@ impl TakeDown<'_> {
         let stash = match file.read() {
             Err(error) if error.is_torn() && self.is_bare(&table)? => {
                 warn!(staging = %self.layout.root, "removing a record that was never finished");
-                self.remove_mount_point()?;
+                self.remove_mount_point(&table)?;
                 self.host
                     .remove_file(&self.layout.export)
                     .map_err(HostFailure::at("remove", &self.layout.export))?;
@@ -130,7 +130,7 @@ impl TakeDown<'_> {
         };
         let mount = table.at(&self.layout.mount_point);
         let Some(stash) = stash else {
-            return self.without_stash(mount);
+            return self.without_stash(&table, mount);
         };
         let attach = self.means(&stash)?;
         let place = Place {
@@ -144,7 +144,7 @@ impl TakeDown<'_> {
             }
             self.check_unused(&table, &found)?;
         }
-        self.remove_mount_point()?;
+        self.remove_mount_point(&table)?;
         let detached = match &attach {
             Some(attach) => attach
                 .detach(place, self.manner)
@@ -165,10 +165,10 @@ impl TakeDown<'_> {
 
     /// Without a stash nothing of ours is attached: it is written first and removed last. An empty
     /// directory or file may have been left by another driver.
-    fn without_stash(self, mount: Option<&Mount>) -> Result<(), TakeDownError> {
+    fn without_stash(self, table: &MountTable, mount: Option<&Mount>) -> Result<(), TakeDownError> {
         match mount {
             Some(mount) => Err(self.not_ours(mount)),
-            None => self.remove_mount_point(),
+            None => self.remove_mount_point(table),
         }
     }
 
@@ -296,11 +296,9 @@ impl TakeDown<'_> {
     }
 
     /// Unmounts the volume and removes the empty directory or file below.
-    fn remove_mount_point(self) -> Result<(), TakeDownError> {
+    fn remove_mount_point(self, table: &MountTable) -> Result<(), TakeDownError> {
         let path = &self.layout.mount_point;
-        self.host
-            .unmount(path)
-            .map_err(HostFailure::at("unmount", path))?;
+        unmount(self.host, table, path).map_err(TakeDownError::Unmount)?;
         let entry = self
             .host
             .entry(path)

@@ -12,6 +12,7 @@ use crate::place::PlaceError;
 use crate::rbd::node::RbdNode;
 use crate::rbd::request::UnpublishVolume;
 use crate::rbd::take_down::described;
+use crate::unmounting::{UnmountError, unmount};
 use crate::verdict::{Verdict, explain_by_verdict};
 
 /// Why a volume could not be unpublished.
@@ -20,6 +21,9 @@ pub enum UnpublishError {
     /// The target cannot be used.
     #[error("the target cannot be used")]
     Place(#[source] PlaceError),
+    /// The target could not be unmounted.
+    #[error("could not unmount the target")]
+    Unmount(#[source] UnmountError),
     /// A call to the host failed.
     #[error(transparent)]
     Host(#[from] HostFailure),
@@ -29,18 +33,13 @@ impl UnpublishError {
     fn verdict(&self) -> Verdict<'_> {
         match self {
             Self::Place(source) => Verdict::Of(source),
+            Self::Unmount(source) => Verdict::Of(source),
             Self::Host(failure) => failure.verdict(),
         }
     }
 
     fn own_remedy(&self) -> Option<Cow<'static, str>> {
-        match self {
-            Self::Host(failure) if failure.cause().is_busy() => Some(
-                "end the processes that use the volume (`fuser -m`), then repeat the request"
-                    .into(),
-            ),
-            Self::Host(_) | Self::Place(_) => None,
-        }
+        None
     }
 }
 
@@ -70,8 +69,8 @@ impl RbdNode {
                 found: described(mount),
             }));
         }
-        let unmounted = self.host.unmount(&target);
-        let unmounted = unmounted.map_err(HostFailure::at("unmount", &target))?;
+        let unmounted = unmount(&self.host, &table, &target);
+        let unmounted = unmounted.map_err(UnpublishError::Unmount)?;
         let entry = self
             .host
             .entry(&target)

@@ -67,6 +67,11 @@ impl Field {
         format!("{POOL}/{}/{image}", self.namespace)
     }
 
+    /// The directory of everything.
+    pub(crate) fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
     /// An existing directory for staging.
     pub(crate) fn staging(&self, name: &str) -> PathBuf {
         let path = self.dir.path().join(name);
@@ -184,6 +189,19 @@ impl Field {
         .unwrap();
     }
 
+    /// What the machine holds of this test now.
+    pub(crate) fn residue(&self) -> String {
+        host_residue(&[self.dir.path()], &[]).to_string()
+    }
+
+    /// The export process of what is staged there.
+    pub(crate) fn exporter(&self, staging: &Path) -> rustix::process::Pid {
+        let stash = std::fs::read(staging.join("image-meta.json")).unwrap();
+        let stash: serde_json::Value = serde_json::from_slice(&stash).unwrap();
+        let pid = stash["cuttle"]["exporter"]["pid"].as_i64().unwrap();
+        rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap()
+    }
+
     /// Fails unless the staging directory is as empty as it was.
     pub(crate) fn assert_empty(&self, staging: &Path) {
         let names: Vec<_> = std::fs::read_dir(staging)
@@ -215,6 +233,58 @@ impl Drop for Field {
         for name in names.unwrap_or_default().lines() {
             let _removed = self.cluster.rbd(&["rm", "--no-progress", &self.spec(name)]);
         }
+    }
+}
+
+/// A process that is not the driver's; killed when dropped.
+pub(crate) struct Stranger(pub(crate) std::process::Child);
+
+impl Stranger {
+    #[expect(clippy::disallowed_methods, reason = "a stranger's process")]
+    pub(crate) fn start(words: &[&str]) -> Self {
+        let child = std::process::Command::new(words[0])
+            .args(&words[1..])
+            .stdin(std::process::Stdio::null())
+            .stdout(std::process::Stdio::null())
+            .spawn();
+        Self(child.unwrap())
+    }
+
+    /// Starts a shell that does this and stays.
+    pub(crate) fn shell(script: &str) -> Self {
+        Self::start(&["sh", "-c", &format!("{script}; exec sleep 600")])
+    }
+
+    /// The same, with a copy of all mounts of its own.
+    pub(crate) fn with_own_mounts(script: &str) -> Self {
+        let script = format!("{script}; exec sleep 600");
+        let words = ["unshare", "--mount", "--propagation", "private"];
+        Self::start(&[&words[..], &["sh", "-c", &script]].concat())
+    }
+
+    pub(crate) fn is_alive(&mut self) -> bool {
+        self.0.try_wait().unwrap().is_none()
+    }
+
+    /// Waits until it sleeps, having done what it was started for.
+    pub(crate) fn settle(&self) {
+        let comm = format!("/proc/{}/comm", self.0.id());
+        until(
+            "the stranger sleeps",
+            Duration::from_secs(30),
+            || match std::fs::read_to_string(&comm).unwrap_or_default() {
+                name if name.trim() == "sleep" => Ok(()),
+                name => Err(name),
+            },
+        )
+        .unwrap();
+    }
+}
+
+impl Drop for Stranger {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
     }
 }
 

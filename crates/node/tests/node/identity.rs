@@ -6,36 +6,14 @@ use std::time::{Duration, Instant};
 use cuttle_model::{Class, Explain, Monitors, chain};
 use cuttle_testbed::{Cluster, StartOptions};
 
-use crate::field::{Field, filesystem, publish_request, unstage_request};
+use crate::field::{Field, Stranger, filesystem, publish_request, unstage_request};
 use crate::refusals::{disk, refused, told};
 
-/// A program that runs until it is dropped.
-struct Sleeper(std::process::Child);
-
-impl Sleeper {
-    #[expect(clippy::disallowed_methods, reason = "a stranger's process")]
-    fn start() -> Self {
-        let child = std::process::Command::new("sleep").arg("600").spawn();
-        Self(child.unwrap())
-    }
-
-    /// When it started, in clock ticks since boot.
-    fn started(&self) -> u64 {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.0.id())).unwrap();
-        let mut fields = stat.rsplit_once(')').unwrap().1.split_whitespace();
-        fields.nth(19).unwrap().parse().unwrap()
-    }
-
-    fn is_alive(&mut self) -> bool {
-        self.0.try_wait().unwrap().is_none()
-    }
-}
-
-impl Drop for Sleeper {
-    fn drop(&mut self) {
-        self.0.kill().unwrap();
-        self.0.wait().unwrap();
-    }
+/// When a process started, in clock ticks since boot.
+fn started(pid: u32) -> u64 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let mut fields = stat.rsplit_once(')').unwrap().1.split_whitespace();
+    fields.nth(19).unwrap().parse().unwrap()
 }
 
 #[test]
@@ -46,10 +24,10 @@ fn what_a_stage_left_before_the_machine_was_started_anew_is_staged_cleanly() {
     let mut left: serde_json::Value = serde_json::from_slice(&fs::read(&stash).unwrap()).unwrap();
     field.node().unstage(&unstage_request(&stage)).unwrap();
     // Another process has the number now, and by chance started as many ticks after boot.
-    let mut stranger = Sleeper::start();
+    let mut stranger = Stranger::start(&["sleep", "600"]);
     left["cuttle"]["boot"] = "00000000-0000-0000-0000-000000000000".into();
     left["cuttle"]["exporter"]["pid"] = stranger.0.id().into();
-    left["cuttle"]["exporter"]["started"] = stranger.started().into();
+    left["cuttle"]["exporter"]["started"] = started(stranger.0.id()).into();
     let place = stage.staging_path.join("disk");
     let leave = || {
         fs::write(&stash, left.to_string()).unwrap();

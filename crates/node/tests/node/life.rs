@@ -307,10 +307,7 @@ fn a_volume_whose_export_died_says_so_and_heals() {
     file.sync_all().unwrap();
     drop(file);
 
-    let stash: serde_json::Value =
-        serde_json::from_slice(&fs::read(staging.join("image-meta.json")).unwrap()).unwrap();
-    let pid = i32::try_from(stash["cuttle"]["exporter"]["pid"].as_i64().unwrap()).unwrap();
-    let process = rustix::process::Pid::from_raw(pid).unwrap();
+    let process = field.exporter(&staging);
     rustix::process::kill_process(process, rustix::process::Signal::KILL).unwrap();
     until("the death is noticed", Duration::from_secs(10), || {
         let measured = stats(&field, "disk", &target);

@@ -1,6 +1,8 @@
 //! The node operations with real mounts, devices and processes, on a real cluster.
 
 #[cfg(test)]
+mod elsewhere;
+#[cfg(test)]
 mod faults;
 #[cfg(test)]
 mod field;
@@ -16,3 +18,5 @@ mod mkfs;
 mod outage;
 #[cfg(test)]
 mod refusals;
+#[cfg(test)]
+mod slow;

@@ -4,20 +4,12 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use cuttle_door::job::{Guard, JobContext, Progress, enter};
 use cuttle_model::{Class, Explain, Left, chain};
 use cuttle_node::rbd::VolumeStats;
 use cuttle_testbed::{Cluster, StartOptions, until};
 
 use crate::field::{Field, filesystem, id, publish_request, unpublish_request, unstage_request};
-
-fn within(seconds: u64) -> Guard {
-    enter(JobContext {
-        request_id: "test".to_owned(),
-        deadline: Some(Instant::now() + Duration::from_secs(seconds)),
-        progress: Progress::new(),
-    })
-}
+use crate::slow::within;
 
 #[test]
 fn a_volume_is_unpublished_now_and_unstaged_when_the_cluster_is_back() {

@@ -8,7 +8,7 @@ use cuttle_model::{
     ByteSize, CapacityRange, ClusterSettings, ClusterTable, Credentials, PoolName, RbdParameters,
     VolumeCapability, VolumeHandle, round_for_image,
 };
-use cuttle_volumes::rbd::{DeleteVolume, ExpandVolume, ListVolumes};
+use cuttle_volumes::{DeleteVolume, ExpandVolume, ListVolumes};
 
 use super::create::usable;
 use super::mistakes::{Check, Mistake, Mistakes};

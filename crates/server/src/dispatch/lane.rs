@@ -2,12 +2,16 @@
 //!
 //! Threads start when there is work for them and end after a while without any, so that an idle
 //! process has none.
+//!
+//! A job that has used up its time and does not come back from a call, because a cluster does not
+//! answer, keeps its thread and its claim, but not its place in the lane: when others want in, a
+//! new thread takes that place.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::refusal::Refusal;
 
@@ -77,6 +81,8 @@ pub struct LaneState {
     pub idle: usize,
     /// Jobs waiting for a thread.
     pub queued: usize,
+    /// Threads beside those, with jobs that have used up their time and have not ended.
+    pub overdue: usize,
 }
 
 /// Something to run, or to give up before it has begun. Neither panics.
@@ -94,6 +100,8 @@ pub(crate) struct Lane {
 struct LaneShared {
     name: LaneName,
     limits: LaneLimits,
+    /// After this time a job counts as overdue.
+    longest_job: Duration,
     work: Mutex<Work>,
     wake: Condvar,
 }
@@ -103,6 +111,10 @@ struct Work {
     queue: VecDeque<Box<dyn Task>>,
     threads: usize,
     idle: usize,
+    /// When each of the running tasks began, by its number.
+    running: HashMap<u64, Instant>,
+    next: u64,
+    overdue: usize,
 }
 
 /// librados and librbd calls stay well below this; only touched pages cost memory.
@@ -121,11 +133,12 @@ impl fmt::Debug for Lane {
 }
 
 impl Lane {
-    pub(crate) fn new(name: LaneName, limits: LaneLimits) -> Self {
+    pub(crate) fn new(name: LaneName, limits: LaneLimits, longest_job: Duration) -> Self {
         Self {
             shared: Arc::new(LaneShared {
                 name,
                 limits,
+                longest_job,
                 work: Mutex::new(Work::default()),
                 wake: Condvar::new(),
             }),
@@ -138,6 +151,48 @@ impl Lane {
             threads: work.threads,
             idle: work.idle,
             queued: work.queue.len(),
+            overdue: work.overdue,
+        }
+    }
+
+    /// Gives the places of overdue jobs to others: to be called whenever somebody wants something
+    /// of the lane. As many threads can be left to such jobs as the lane has.
+    pub(crate) fn relieve(&self) {
+        let shared = &self.shared;
+        let mut work = shared.work();
+        let now = Instant::now();
+        let room = shared.limits.threads.saturating_sub(work.overdue);
+        let is_overdue = |begun: &Instant| now.duration_since(*begun) >= shared.longest_job;
+        let overdue: Vec<u64> = work
+            .running
+            .iter()
+            .filter(|(_, begun)| is_overdue(begun))
+            .map(|(number, _)| *number)
+            .take(room)
+            .collect();
+        if overdue.is_empty() {
+            return;
+        }
+        for number in &overdue {
+            work.running.remove(number);
+        }
+        work.overdue += overdue.len();
+        work.threads = work.threads.saturating_sub(overdue.len());
+        tracing::warn!(
+            lane = %shared.name, jobs = overdue.len(), overdue = work.overdue,
+            "jobs have used up their time and do not end; others get their places"
+        );
+        let free = shared.limits.threads.saturating_sub(work.threads);
+        let wanted = work.queue.len().saturating_sub(work.idle).min(free);
+        for _ in 0..wanted {
+            match self.start_thread() {
+                Ok(()) => work.threads += 1,
+                // The next task that comes tries again.
+                Err(error) => {
+                    tracing::warn!(lane = %shared.name, %error, "no further thread");
+                    return;
+                }
+            }
         }
     }
 
@@ -198,12 +253,20 @@ impl LaneShared {
         let mut work = self.work();
         loop {
             if let Some(task) = work.queue.pop_front() {
+                let number = work.next;
+                work.next = work.next.wrapping_add(1);
+                work.running.insert(number, Instant::now());
                 drop(work);
                 // Tasks catch their own panics; should one slip through, the lane must not shrink.
                 if catch_unwind(AssertUnwindSafe(|| task.run())).is_err() {
                     tracing::error!(lane = %self.name, "a task panicked outside its work");
                 }
                 work = self.work();
+                if work.running.remove(&number).is_none() {
+                    // Another thread has this one's place.
+                    work.overdue = work.overdue.saturating_sub(1);
+                    return;
+                }
                 continue;
             }
             work.idle += 1;

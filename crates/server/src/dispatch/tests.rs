@@ -349,3 +349,51 @@ fn the_job_knows_its_request() {
     assert_eq!(context.request_id, "test-x");
     assert!(context.deadline.unwrap() > Instant::now());
 }
+
+#[test]
+fn a_job_that_outlives_its_time_loses_its_place_but_not_its_claim() {
+    let dispatcher = Dispatcher::new(DispatchOptions {
+        longest_job: Duration::from_millis(50),
+        ..options(1, 4)
+    });
+    let lane = || dispatcher.lanes()[0].1;
+    let (gate, work) = gated(1_u32);
+    let stuck = dispatcher
+        .submit(ask(Rpc::DeleteVolume, &[name("a")], "a"), work)
+        .unwrap();
+    gate.entered.recv().unwrap();
+    // One that waits already gets the place as soon as anybody asks for anything.
+    let waiting = dispatcher
+        .submit(ask(Rpc::DeleteVolume, &[name("b")], "b"), || Ok(2_u32))
+        .unwrap();
+    std::thread::sleep(Duration::from_millis(60));
+    let holder = conflict_of(dispatcher.submit(
+        ask(Rpc::DeleteVolume, &[name("a")], "other"),
+        || -> Result<u32, Failure> { panic!("the volume is held") },
+    ));
+    assert_eq!(&*holder.request_id, "test-a");
+    let runtime = runtime();
+    assert_eq!(*runtime.block_on(waiting.wait(None)).unwrap(), 2);
+    assert_eq!((lane().overdue, dispatcher.open_jobs()), (1, 1));
+    // As many as the lane has threads may be out, no more.
+    let (second_gate, work) = gated(3_u32);
+    let second = dispatcher
+        .submit(ask(Rpc::DeleteVolume, &[name("c")], "c"), work)
+        .unwrap();
+    second_gate.entered.recv().unwrap();
+    std::thread::sleep(Duration::from_millis(60));
+    let third = dispatcher
+        .submit(ask(Rpc::DeleteVolume, &[name("d")], "d"), || Ok(4_u32))
+        .unwrap();
+    assert_eq!((lane().overdue, lane().threads, lane().queued), (1, 1, 1));
+
+    gate.leave.send(()).unwrap();
+    second_gate.leave.send(()).unwrap();
+    assert_eq!(*runtime.block_on(stuck.wait(None)).unwrap(), 1);
+    assert_eq!(*runtime.block_on(second.wait(None)).unwrap(), 3);
+    assert_eq!(*runtime.block_on(third.wait(None)).unwrap(), 4);
+    assert_eq!(dispatcher.held_keys(), 0);
+    eventually("the thread that lost its place is gone", || {
+        lane().overdue == 0 && lane().threads == 1
+    });
+}

@@ -6,7 +6,7 @@ use cuttle_csi::v1;
 use cuttle_csi::v1::controller_service_capability::{Rpc, Type, rpc};
 use cuttle_csi::v1::volume_health::VolumeHealthEntry;
 use cuttle_model::ByteSize;
-use cuttle_volumes::rbd::{ListedVolume, Volume};
+use cuttle_volumes::{ListedVolume, Volume};
 
 /// What the service offers; calls without secrets only where a cluster has credentials for them.
 pub(super) fn capabilities(can_list: bool) -> v1::ControllerGetCapabilitiesResponse {

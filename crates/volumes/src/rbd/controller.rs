@@ -5,8 +5,8 @@ use std::sync::Arc;
 use ceph::{Cluster, Clusters, Io};
 use cuttle_model::{ClusterId, ClusterSettings, ClusterTable, Credentials, PoolName};
 
-use crate::rbd::create::AskedNames;
-use crate::reach::{NamedBy, ReachError};
+use crate::asked::AskedNames;
+use crate::reach::{self, NamedBy, ReachError};
 use crate::settings::ControllerSettings;
 
 /// Makes, changes and removes RBD volumes. Cheap to clone, used by any number of threads.
@@ -36,20 +36,7 @@ impl RbdController {
         named_by: NamedBy,
         credentials: &Credentials,
     ) -> Result<(Arc<ClusterSettings>, Cluster), ReachError> {
-        let settings = table.find(id).ok_or_else(|| ReachError::UnknownCluster {
-            cluster: id.clone(),
-            known: table.iter().map(|known| known.id.clone()).collect(),
-            named_by,
-        })?;
-        let cluster = self
-            .clusters
-            .connect(&settings.monitors, credentials)
-            .map_err(|source| ReachError::Connect {
-                cluster: id.clone(),
-                user: credentials.user.clone(),
-                source,
-            })?;
-        Ok((settings, cluster))
+        reach::connect(&self.clusters, table, id, named_by, credentials)
     }
 }
 

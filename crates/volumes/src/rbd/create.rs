@@ -21,26 +21,23 @@
 //! An everyday image costs four round trips one after the other. A failure that is certain is
 //! undone; one that may still take effect (ETIMEDOUT) is left for the repeated request to take up.
 
-mod asked;
 mod error;
 mod existing;
 mod fit;
 mod make;
 mod undo;
 
-use std::collections::BTreeMap;
-
 use ceph::{Cluster, Io};
 use cuttle_journal::{Journal, JournalError, Kind, Reserved};
 use cuttle_model::parameters::Parsed;
 use cuttle_model::{
-    ByteSize, CapacityRange, ClusterSettings, ClusterTable, CoName, ComposedHandle, Credentials,
-    ObjectUuid, VolumeCapability, round_for_image,
+    ByteSize, CapacityRange, ClusterSettings, ClusterTable, CoName, Credentials, ObjectUuid,
+    VolumeCapability, round_for_image,
 };
 
-pub(crate) use asked::AskedNames;
 pub use error::CreateError;
 
+use crate::existing::Created;
 use crate::rbd::capability::refusal_of_empty;
 use crate::rbd::controller::{RbdController, open_pool};
 use crate::reach::{NamedBy, ReachError};
@@ -61,17 +58,6 @@ pub struct CreateVolume {
     pub parsed: Parsed,
     /// The Ceph user.
     pub credentials: Credentials,
-}
-
-/// A volume that exists and fits the request.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Created {
-    /// Its handle.
-    pub handle: ComposedHandle,
-    /// Its size.
-    pub size: ByteSize,
-    /// What the PersistentVolume is to remember.
-    pub context: BTreeMap<String, String>,
 }
 
 /// One creation under way.

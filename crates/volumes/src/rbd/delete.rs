@@ -18,28 +18,11 @@ use cuttle_model::{
 };
 use tracing::{info, warn};
 
+use crate::existing::{DeleteVolume, Deleted};
 use crate::rbd::controller::RbdController;
 use crate::rbd::in_use::watchers;
 use crate::rbd::remains::{self, Presence};
 use crate::reach::{NamedBy, ReachError, class_of};
-
-/// A request to remove a volume.
-#[derive(Debug, Clone)]
-pub struct DeleteVolume {
-    /// The volume.
-    pub handle: VolumeHandle,
-    /// The Ceph user.
-    pub credentials: Credentials,
-}
-
-/// What there was to remove.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Deleted {
-    /// Something, and it is gone now; the manager may still be freeing the image's space.
-    Removed,
-    /// Nothing, by the cluster's own word.
-    NothingThere,
-}
 
 /// Why a volume was not removed.
 #[derive(Debug, thiserror::Error)]

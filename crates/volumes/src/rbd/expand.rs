@@ -5,34 +5,13 @@ use std::borrow::Cow;
 use ceph::{Cluster, Io, OpenMode};
 use cuttle_journal::{LocateError, locate};
 use cuttle_model::{
-    ByteSize, CapacityRange, Class, ClusterSettings, ClusterTable, Code, Credentials, Explain,
-    ImageName, Left, RadosNamespace, SizeError, VolumeCapability, VolumeHandle, round_for_image,
+    ByteSize, Class, ClusterSettings, ClusterTable, Code, Explain, ImageName, Left, RadosNamespace,
+    SizeError, VolumeCapability, VolumeHandle, round_for_image,
 };
 
+use crate::existing::{ExpandVolume, Expanded};
 use crate::rbd::controller::RbdController;
 use crate::reach::{NamedBy, ReachError, class_of};
-
-/// A request to make a volume at least so large.
-#[derive(Debug, Clone)]
-pub struct ExpandVolume {
-    /// The volume.
-    pub handle: VolumeHandle,
-    /// The allowed sizes.
-    pub range: CapacityRange,
-    /// How the volume is used, if the orchestrator says so.
-    pub capability: Option<VolumeCapability>,
-    /// The Ceph user.
-    pub credentials: Credentials,
-}
-
-/// A volume that has the requested size.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Expanded {
-    /// Its size now.
-    pub size: ByteSize,
-    /// Whether the node has to grow a file system.
-    pub node_expansion_required: bool,
-}
 
 /// Why a volume was not expanded.
 #[derive(Debug, thiserror::Error)]

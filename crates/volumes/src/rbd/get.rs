@@ -3,35 +3,12 @@
 use std::borrow::Cow;
 
 use cuttle_journal::{LocateError, locate};
-use cuttle_model::{
-    ByteSize, Class, ClusterTable, CoName, Code, ComposedHandle, Credentials, Explain,
-};
+use cuttle_model::{Class, ClusterTable, Code, ComposedHandle, Explain};
 
+use crate::existing::{GetVolume, Volume};
 use crate::rbd::controller::RbdController;
 use crate::rbd::header::read_header;
 use crate::reach::{NamedBy, ReachError};
-
-/// A question about one volume.
-#[derive(Debug, Clone)]
-pub struct GetVolume {
-    /// The volume.
-    pub handle: ComposedHandle,
-    /// The Ceph user.
-    pub credentials: Credentials,
-}
-
-/// What there is to say about a volume.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Volume {
-    /// Its handle.
-    pub handle: ComposedHandle,
-    /// The name the orchestrator gave it.
-    pub name: Option<CoName>,
-    /// The size of its image; `None` when the image is gone.
-    pub size: Option<ByteSize>,
-    /// What is wrong with it, in a sentence; `None` when nothing is.
-    pub trouble: Option<String>,
-}
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]

@@ -5,11 +5,11 @@ use std::borrow::Cow;
 use ceph::{Io, ReadOp, read_many};
 use cuttle_journal::{Journal, JournalError, Kind, Record};
 use cuttle_model::{
-    ByteSize, Class, ClusterId, ClusterTable, CoName, Code, ComposedHandle, Credentials, Explain,
-    PoolName,
+    Class, ClusterId, ClusterTable, CoName, Code, ComposedHandle, Credentials, Explain, PoolName,
 };
 use serde_json::{Value, json};
 
+use crate::existing::{ListVolumes, ListedVolume, VolumePage};
 use crate::rbd::controller::{RbdController, open_pool};
 use crate::rbd::header::{Header, header_read};
 use crate::reach::{NamedBy, ReachError};
@@ -29,35 +29,6 @@ pub struct ListSource {
     pub pools: Vec<PoolName>,
     /// The Ceph user.
     pub credentials: Credentials,
-}
-
-/// A request for a page of volumes.
-#[derive(Debug, Clone, Default)]
-pub struct ListVolumes {
-    /// Where the page before ended; `None` for the first.
-    pub token: Option<String>,
-    /// The largest number of volumes wanted; `None` leaves it to us.
-    pub most: Option<u32>,
-}
-
-/// One volume of a listing.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ListedVolume {
-    /// Its handle.
-    pub handle: ComposedHandle,
-    /// The name the orchestrator gave it.
-    pub name: CoName,
-    /// The size of its image; `None` when the image is gone.
-    pub size: Option<ByteSize>,
-}
-
-/// Some of the volumes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct VolumePage {
-    /// The volumes: finished ones only.
-    pub volumes: Vec<ListedVolume>,
-    /// The token of the next page, unless this is the last. A page may be empty and not the last.
-    pub next: Option<String>,
 }
 
 /// Why volumes cannot be listed.

@@ -3,33 +3,12 @@
 use std::borrow::Cow;
 
 use cuttle_journal::{LocateError, Located, locate};
-use cuttle_model::{
-    Class, ClusterTable, Code, Credentials, Explain, RadosNamespace, VolumeCapability, VolumeHandle,
-};
+use cuttle_model::{Class, ClusterTable, Code, Credentials, Explain, RadosNamespace, VolumeHandle};
 
+use crate::existing::{ValidateVolume, Validation};
 use crate::rbd::capability::{Refusal, refusal};
 use crate::rbd::controller::RbdController;
 use crate::reach::{NamedBy, ReachError};
-
-/// A question about the ways a volume can be used.
-#[derive(Debug, Clone)]
-pub struct ValidateVolume {
-    /// The volume.
-    pub handle: VolumeHandle,
-    /// The ways.
-    pub capabilities: Vec<VolumeCapability>,
-    /// The Ceph user.
-    pub credentials: Credentials,
-}
-
-/// The answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Validation {
-    /// All ways are possible.
-    Confirmed,
-    /// One is not.
-    Refused(Refusal),
-}
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -86,7 +65,7 @@ impl RbdController {
         &self,
         table: &ClusterTable,
         request: &ValidateVolume,
-    ) -> Result<Validation, ValidateError> {
+    ) -> Result<Validation<Refusal>, ValidateError> {
         if !self.exists(table, &request.handle, &request.credentials)? {
             return Err(ValidateError::Absent {
                 handle: request.handle.clone(),

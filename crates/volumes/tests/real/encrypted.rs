@@ -1,7 +1,8 @@
 //! Volumes that ceph-csi has encrypted: known as such, and left whole.
 
 use cuttle_model::{Access, Class, Explain, VolumeCapability, VolumeHandle};
-use cuttle_volumes::rbd::{CreateError, DeleteError, ExpandVolume};
+use cuttle_volumes::ExpandVolume;
+use cuttle_volumes::rbd::{CreateError, DeleteError};
 
 use crate::setup::{capability, random_name, range, setup};
 

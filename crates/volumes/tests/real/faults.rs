@@ -1,7 +1,9 @@
 //! A fault at every call in turn: the repeated request, or a delete, always ends exactly right.
 
 use cuttle_model::{ByteSize, Explain, Left, VolumeHandle, chain};
-use cuttle_volumes::rbd::{Created, DeleteVolume, ExpandVolume, RbdController};
+use cuttle_volumes::Created;
+use cuttle_volumes::rbd::RbdController;
+use cuttle_volumes::{DeleteVolume, ExpandVolume};
 
 use crate::setup::{Setup, controller, random_name, range, setup};
 

@@ -10,7 +10,7 @@ fn again(
     name: &str,
     sizes: (u64, Option<u64>),
     more: &[(&str, &str)],
-) -> Result<cuttle_volumes::rbd::Created, CreateError> {
+) -> Result<cuttle_volumes::Created, CreateError> {
     let mut request = setup.request(name, more);
     request.range = range(sizes.0, sizes.1);
     setup.create(&request)

@@ -2,7 +2,8 @@
 
 use ceph::OpenMode;
 use cuttle_model::{ByteSize, Class, Explain, ImageName, Left, VolumeHandle};
-use cuttle_volumes::rbd::{DeleteError, ExpandVolume};
+use cuttle_volumes::ExpandVolume;
+use cuttle_volumes::rbd::DeleteError;
 
 use crate::setup::{random_name, range, setup};
 

@@ -6,10 +6,9 @@ use cuttle_model::{
     Access, AccessMode, ByteSize, Class, Explain, ImageName, PoolName, VolumeCapability,
     VolumeHandle,
 };
-use cuttle_volumes::rbd::{
-    CapacityError, CapacityOf, Deleted, ExpandError, ExpandVolume, GetError, GetVolume,
-    ValidateError, ValidateVolume, Validation,
-};
+use cuttle_volumes::Validation;
+use cuttle_volumes::rbd::{CapacityError, CapacityOf, ExpandError, GetError, ValidateError};
+use cuttle_volumes::{Deleted, ExpandVolume, GetVolume, ValidateVolume};
 
 use crate::setup::{capability, random_name, range, setup};
 
@@ -293,7 +292,7 @@ fn a_migrated_volume_is_removed_by_its_image() {
     };
     let expanded = setup.controller.expand(&setup.table, &request).unwrap();
     assert_eq!(expanded.size, ByteSize::from_mib(16).unwrap());
-    let request = cuttle_volumes::rbd::DeleteVolume {
+    let request = cuttle_volumes::DeleteVolume {
         handle,
         credentials: setup.admin(),
     };

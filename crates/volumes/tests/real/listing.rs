@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use cuttle_model::{Class, Explain, PoolName};
-use cuttle_volumes::rbd::{ListSource, ListVolumes};
+use cuttle_volumes::ListVolumes;
+use cuttle_volumes::rbd::ListSource;
 
 use crate::setup::{Setup, random_name, setup};
 

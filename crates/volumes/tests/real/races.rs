@@ -2,7 +2,9 @@
 
 use std::sync::Barrier;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use cuttle_door::job::{self, JobContext, Progress};
 
 use crate::setup::{controller_that_waits, random_name, setup};
 
@@ -11,12 +13,10 @@ fn twenty_creators_of_one_name_make_one_volume() {
     let setup = setup();
     for round in 0..5 {
         let name = random_name("pvc");
-        let features = if round % 2 == 0 {
-            "layering,exclusive-lock,object-map"
-        } else {
-            ""
-        };
-        let request = setup.request(&name, &[("imageFeatures", features)]);
+        // Images by plan and, because of the striping, images by librbd.
+        let striped = [("stripeUnit", "65536"), ("stripeCount", "2")];
+        let more = if round % 2 == 0 { &[][..] } else { &striped };
+        let request = setup.request(&name, more);
         let barrier = Barrier::new(20);
         // Four processes with five threads each.
         let patient = Duration::from_secs(30);
@@ -140,4 +140,56 @@ fn a_maker_that_comes_late_leaves_one_volume() {
 #[test]
 fn a_maker_that_comes_late_to_a_deleted_volume_leaves_nothing_of_the_old() {
     a_late_maker("layering,exclusive-lock,object-map", "rados.write", true);
+}
+
+/// A creation that fails and is undone, but stands still before that call of undoing it, for longer
+/// than its own time, while another takes over and finishes: the volume of the other is whole.
+fn a_late_undo(paused_before: &str, deleted: bool) {
+    let setup = setup();
+    let name = random_name("pvc");
+    let request = setup.request(&name, &[]);
+    // The seventh write is the commit.
+    let faults = format!("fail@7:rados.write=EIO,pause@1:{paused_before}=3000ms");
+    let (_doors, late) = controller_that_waits(&faults, Duration::from_secs(30));
+    let time = Duration::from_secs(2);
+    let (made, second) = thread::scope(|scope| {
+        let first = scope.spawn(|| {
+            let _job = job::enter(JobContext {
+                request_id: "late".to_owned(),
+                deadline: Instant::now().checked_add(time),
+                progress: Progress::new(),
+            });
+            late.create(&setup.table, &request)
+        });
+        thread::sleep(Duration::from_millis(500));
+        let second = setup.create(&request).unwrap();
+        if deleted {
+            setup.delete(&second.handle).unwrap();
+        }
+        (first.join().unwrap(), second)
+    });
+    // Its time is over: it could not go on to answer with the other's volume.
+    made.unwrap_err();
+    if !deleted {
+        setup.assert_exactly(paused_before, &[(&name, &second)]);
+        assert_eq!(setup.create(&request).unwrap(), second, "{paused_before}");
+        setup.delete(&second.handle).unwrap();
+    }
+    setup.assert_nothing_left(paused_before);
+}
+
+#[test]
+fn an_undo_that_comes_late_brings_back_what_another_has_finished() {
+    a_late_undo("rbd.trash_move", false);
+}
+
+#[test]
+fn an_undo_that_comes_late_leaves_what_another_has_made_anew() {
+    a_late_undo("rbd.trash_list", false);
+}
+
+#[test]
+fn an_undo_that_comes_late_leaves_nothing_of_what_was_deleted_meanwhile() {
+    a_late_undo("rbd.trash_move", true);
+    a_late_undo("rbd.trash_list", true);
 }

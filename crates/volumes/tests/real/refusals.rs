@@ -4,8 +4,9 @@ use cuttle_model::{
     Access, AccessMode, Class, ClusterId, ClusterTable, Explain, Left, PoolId, VolumeCapability,
     VolumeHandle,
 };
+use cuttle_volumes::Deleted;
 use cuttle_volumes::ReachError;
-use cuttle_volumes::rbd::{CreateError, CreateVolume, Deleted};
+use cuttle_volumes::rbd::{CreateError, CreateVolume};
 
 use crate::setup::{Setup, capability, credentials, random_name, range, setup};
 
@@ -262,7 +263,7 @@ fn a_volume_in_a_pool_that_is_gone_counts_as_removed() {
     handle.location = PoolId::new(i64::MAX).get();
     assert_eq!(setup.delete(&handle).unwrap(), Deleted::NothingThere);
     handle.cluster = ClusterId::new("west").unwrap();
-    let request = cuttle_volumes::rbd::DeleteVolume {
+    let request = cuttle_volumes::DeleteVolume {
         handle: VolumeHandle::Composed(handle),
         credentials: setup.admin(),
     };

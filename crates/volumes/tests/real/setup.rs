@@ -13,9 +13,9 @@ use cuttle_model::{
 };
 use cuttle_testbed::Contents;
 use cuttle_volumes::ControllerSettings;
-use cuttle_volumes::rbd::{
-    CreateError, CreateVolume, Created, DeleteError, DeleteVolume, Deleted, RbdController,
-};
+use cuttle_volumes::Created;
+use cuttle_volumes::rbd::{CreateError, CreateVolume, DeleteError, RbdController};
+use cuttle_volumes::{DeleteVolume, Deleted};
 
 /// Long enough that a living creator always moves, short enough for tests.
 pub(crate) const TAKE_OVER_AFTER: Duration = Duration::from_millis(300);

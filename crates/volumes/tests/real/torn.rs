@@ -4,7 +4,9 @@
 use std::time::Duration;
 
 use cuttle_model::{Explain, ObjectUuid};
-use cuttle_volumes::rbd::{CreateError, Created, Deleted};
+use cuttle_volumes::Created;
+use cuttle_volumes::Deleted;
+use cuttle_volumes::rbd::CreateError;
 
 use crate::setup::{Setup, controller_that_waits, random_name, setup};
 

@@ -1,14 +1,16 @@
 //! Why an image could not be attached, resized or detached.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::time::Duration;
 
-use cuttle_host::{AbsolutePath, Error as HostError, Exit};
+use cuttle_host::{AbsolutePath, Error as HostError, Exit, Holder};
 use cuttle_image_export::Refusal;
 use cuttle_model::{ByteSize, Class};
 
 use crate::host_failure::HostFailure;
 use crate::rbd::stash_file::StashError;
+use crate::unmounting::UnmountError;
 use crate::verdict::{Verdict, explain_by_verdict};
 
 /// Why an image could not be attached, resized or detached.
@@ -17,6 +19,9 @@ pub enum AttachError {
     /// A call to the host failed.
     #[error(transparent)]
     Host(#[from] HostFailure),
+    /// The export could not be unmounted.
+    #[error("could not unmount the image's export")]
+    Unmount(#[source] UnmountError),
     /// The stash could not be kept up to date.
     #[error("could not note how the image is attached")]
     Stash(#[source] StashError),
@@ -68,12 +73,17 @@ pub enum AttachError {
         problem: String,
     },
     /// The export process runs on although its file is unmounted.
-    #[error("export process {pid} has not ended within {} s after its file was unmounted", waited.as_secs())]
+    #[error(
+        "export process {pid} has not ended within {} s after its file was unmounted{}",
+        waited.as_secs(), Held(holders)
+    )]
     ExporterStays {
         /// Its process id.
         pid: u32,
         /// How long it was waited for.
         waited: Duration,
+        /// Where its file is mounted still.
+        holders: Vec<Holder>,
     },
     /// Something else is mounted where the export belongs.
     #[error("{path} is taken: {found} is mounted there")]
@@ -104,7 +114,7 @@ pub enum AttachError {
         problem: String,
     },
     /// `rbd unmap` failed.
-    #[error("unmapping {device} failed: rbd {exit}{said}")]
+    #[error("unmapping {device} failed: rbd {exit}{said}{}", Held(holders))]
     UnmapFailed {
         /// The device.
         device: AbsolutePath,
@@ -112,6 +122,8 @@ pub enum AttachError {
         exit: Exit,
         /// What it said, in brackets.
         said: String,
+        /// Who holds the device, as far as can be told.
+        holders: Vec<Holder>,
     },
     /// The image's new size does not arrive.
     #[error("device {device} still has {found} after {} s, expected {expected}", waited.as_secs())]
@@ -127,10 +139,25 @@ pub enum AttachError {
     },
 }
 
+/// Holders appended to a message, if there are any.
+struct Held<'a>(&'a [Holder]);
+
+impl fmt::Display for Held<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut separator = "; ";
+        for holder in self.0 {
+            write!(out, "{separator}{holder}")?;
+            separator = ", ";
+        }
+        Ok(())
+    }
+}
+
 impl AttachError {
     pub(crate) fn verdict(&self) -> Verdict<'_> {
         match self {
             Self::Host(failure) => failure.verdict(),
+            Self::Unmount(source) => Verdict::Of(source),
             Self::Stash(source) => Verdict::Of(source),
             Self::KrbdMissing { .. } => Verdict::Own(1510, Class::Unmet),
             Self::NbdNotOffered => Verdict::Own(1511, Class::Unsupported),
@@ -149,7 +176,7 @@ impl AttachError {
 
     fn own_remedy(&self) -> Option<Cow<'static, str>> {
         Some(match self {
-            Self::Host(_) | Self::Stash(_) => return None,
+            Self::Host(_) | Self::Unmount(_) | Self::Stash(_) => return None,
             Self::KrbdMissing { .. } => {
                 "load the rbd module on the node (`modprobe rbd`; some distributions keep it in \
                  an extra package such as linux-modules-extra), or use a StorageClass with \
@@ -186,8 +213,8 @@ impl AttachError {
             }
             Self::ExportRequest { .. } => "shorten the staging path or the list of monitors".into(),
             Self::ExporterStays { .. } => {
-                "it is flushing or closing the image; check the cluster, the request can be \
-                 repeated safely"
+                "it is flushing or closing the image, or its file is mounted elsewhere; check the \
+                 cluster, end what the message names; the request can be repeated safely"
                     .into()
             }
             Self::Occupied { .. } => {

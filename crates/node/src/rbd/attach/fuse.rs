@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use cuttle_door::job;
 use cuttle_host::{
-    AbsolutePath, AttachLoop, DetachedProgram, Error as HostError, Host, LoopDevice, Mount,
-    MountTable, Program, StartedProgram,
+    AbsolutePath, AttachLoop, DetachedProgram, DeviceNumber, Error as HostError, Host, LoopDevice,
+    Mount, MountTable, Program, StartedProgram,
 };
 use cuttle_image_export::{
     Answer, ExportRequest, FILE_SYSTEM_TYPE, SOURCE_PREFIX, parse_ready_line,
@@ -30,6 +30,7 @@ use crate::rbd::image_spec::ImageSpec;
 use crate::rbd::stash::Exporter;
 use crate::rbd::stash_file::StashFile;
 use crate::settings::NodeSettings;
+use crate::unmounting::unmount;
 
 /// What is added to the time an export may take to open the image, for the process itself.
 const PROCESS_START: Duration = Duration::from_secs(5);
@@ -40,8 +41,12 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// How long an export process is waited for before its state is looked at again.
 const WAIT_EVERY: Duration = Duration::from_millis(100);
 
-/// The most that is read of `/proc/<pid>/stat`.
-const STAT: usize = 4096;
+/// How long an export process that refused may take to end before it is killed: nothing is open
+/// or mounted any more, but libraries may be waiting for the cluster.
+const REFUSER_END: Duration = Duration::from_secs(5);
+
+/// What is kept of a job's time for finding out who keeps an export process from its end.
+const REPORT: Duration = Duration::from_secs(2);
 
 /// Attaching by our own export and a loop device.
 #[derive(Debug)]
@@ -128,23 +133,27 @@ impl<'a> FuseAttach<'a> {
         made.map_err(HostFailure::at("make", file))?;
         let image = order.stash.image.to_string();
         let started = self.start(&self.request(order), &image)?;
-        match parse_ready_line(&started.line) {
+        let problem = match parse_ready_line(&started.line) {
             Ok(Answer::Ready { client, .. }) => {
                 self.remember(order, started.pid)?;
-                Ok(client)
+                return Ok(client);
             }
-            Ok(Answer::Refused(refusal)) => {
-                // It has nothing to clean up any more; only what it leaves in the table of
-                // processes is collected.
-                let gone = self.host.wait_process_gone(started.pid, WAIT_EVERY);
-                gone.map_err(HostFailure::at("wait for process", started.pid))?;
-                Err(AttachError::ExportRefused { image, refusal })
-            }
+            Ok(Answer::Refused(refusal)) => AttachError::ExportRefused { image, refusal },
             Err(error) => {
                 let problem = error.to_string();
-                Err(AttachError::ExportRequest { image, problem })
+                AttachError::ExportRequest { image, problem }
             }
+        };
+        // It exports nothing, and the request ends when it has.
+        let gone = self.host.end_detached(&started, REFUSER_END);
+        let gone = gone.map_err(HostFailure::at("wait for process", started.pid))?;
+        if !gone {
+            warn!(
+                pid = started.pid,
+                "the export process that refused has not ended"
+            );
         }
+        Err(problem)
     }
 
     /// Notes the export process, so that its end can be waited for.
@@ -162,29 +171,36 @@ impl<'a> FuseAttach<'a> {
         file.write(order.stash).map_err(AttachError::Stash)
     }
 
-    /// When the process of this id started; `None` when there is none, or only its remains wait
-    /// for a parent that does not look.
     fn started_at(&self, pid: u32) -> Result<Option<u64>, AttachError> {
-        let failed = || HostFailure::at("read the start time of process", pid);
-        let path = AbsolutePath::new(format!("/proc/{pid}/stat"));
-        let path = path.map_err(|error| failed()(error.into()))?;
-        match self.host.read_file(&path, STAT) {
-            Ok(text) => Ok(text.and_then(|text| start_time(&text))),
-            Err(error) if cuttle_door::FromErrno::errno(&error) == Some(libc::ESRCH) => Ok(None),
-            Err(error) => Err(failed()(error).into()),
-        }
+        let failed = HostFailure::at("read the start time of process", pid);
+        Ok(self.host.process_started(pid).map_err(failed)?)
     }
 
     /// Waits for the end of the export process, unless its id belongs to another one by now.
-    fn wait_for_exporter(&self, exporter: Exporter) -> Result<(), AttachError> {
+    /// `device` is the number of its file's file system, where it is known.
+    fn wait_for_exporter(
+        &self,
+        exporter: Exporter,
+        image: &ImageSpec,
+        device: Option<DeviceNumber>,
+    ) -> Result<(), AttachError> {
         let Exporter { pid, started } = exporter;
         let limit = self.settings.patience.export_end;
-        let limit = job::remaining().map_or(limit, |left| left.min(limit));
+        let limit = job::remaining().map_or(limit, |left| limit.min(left.saturating_sub(REPORT)));
         let begun = Instant::now();
         while self.started_at(pid)? == Some(started) {
             let waited = begun.elapsed();
             if waited >= limit {
-                return Err(AttachError::ExporterStays { pid, waited });
+                let holders = match device {
+                    Some(device) => self.host.holders_of_device(device),
+                    None => self.host.mounts_elsewhere(|mount| is_export(mount, image)),
+                };
+                let holders = holders.map_err(HostFailure::at("look for the users of", image))?;
+                return Err(AttachError::ExporterStays {
+                    pid,
+                    waited,
+                    holders,
+                });
             }
             let gone = self.host.wait_process_gone(pid, WAIT_EVERY);
             if gone.map_err(HostFailure::at("wait for process", pid))? {
@@ -334,27 +350,37 @@ impl Attach for FuseAttach<'_> {
     /// ever taken down by force.
     fn detach(&self, place: Place<'_>, _manner: Manner) -> Result<Detached, AttachError> {
         let layout = place.layout;
-        if let Some(mount) = self.table()?.at(&layout.export) {
+        let table = self.table()?;
+        let mount = table.at(&layout.export);
+        if let Some(mount) = mount {
             expect_export(mount, &place.stash.image, &layout.export)?;
         }
         let detached = self.detach_loops(layout)?;
-        let unmounted = self.host.unmount(&layout.export);
-        unmounted.map_err(HostFailure::at("unmount", &layout.export))?;
-        if let Some(exporter) = place.stash.exporter {
-            self.wait_for_exporter(exporter)?;
-        }
+        unmount(self.host, &table, &layout.export).map_err(AttachError::Unmount)?;
+        // This takes idle copies of the mount in other mount namespaces away, too, which would keep
+        // the process from its end.
         let removed = self.host.remove_file(&layout.export);
         removed.map_err(HostFailure::at("remove", &layout.export))?;
+        if let Some(exporter) = place.stash.exporter {
+            let device = mount.map(|mount| mount.device);
+            self.wait_for_exporter(exporter, &place.stash.image, device)?;
+        }
         Ok(detached)
     }
 }
 
+/// Whether a mount is an export of this image.
+fn is_export(mount: &Mount, image: &ImageSpec) -> bool {
+    let source = mount.source.to_string_lossy();
+    mount.fs_type == FILE_SYSTEM_TYPE && source == format!("{SOURCE_PREFIX}{image}")
+}
+
 /// Refuses what is mounted at the export's place and is not the export of this image.
 fn expect_export(mount: &Mount, image: &ImageSpec, path: &AbsolutePath) -> Result<(), AttachError> {
-    let source = mount.source.to_string_lossy();
-    if mount.fs_type == FILE_SYSTEM_TYPE && source == format!("{SOURCE_PREFIX}{image}") {
+    if is_export(mount, image) {
         return Ok(());
     }
+    let source = mount.source.to_string_lossy();
     Err(AttachError::Occupied {
         path: path.clone(),
         found: format!("{} ({source})", mount.fs_type),
@@ -364,31 +390,4 @@ fn expect_export(mount: &Mount, image: &ImageSpec, path: &AbsolutePath) -> Resul
 /// What the system says of a device that has lost its file.
 fn gone(device: &AbsolutePath) -> cuttle_host::Error {
     cuttle_door::FromErrno::from_errno("host.loop_device", device.to_string(), libc::ENXIO)
-}
-
-/// Field 22 of `/proc/<pid>/stat`, unless field 3 says that the process has ended. The second
-/// field, in brackets, may itself hold blanks.
-fn start_time(stat: &[u8]) -> Option<u64> {
-    let text = String::from_utf8_lossy(stat);
-    let (_, after_name) = text.rsplit_once(')')?;
-    let mut fields = after_name.split_whitespace();
-    let state = fields.next()?;
-    if matches!(state, "Z" | "X") {
-        return None;
-    }
-    fields.nth(18)?.parse().ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_start_time_is_found_behind_any_name() {
-        let stat = "7 (a) b) S 1 7 7 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 98765 1 2 3";
-        assert_eq!(start_time(stat.as_bytes()), Some(98_765));
-        assert_eq!(start_time(stat.replace(" S ", " Z ").as_bytes()), None);
-        assert_eq!(start_time(b"7 (a) S 1"), None);
-        assert_eq!(start_time(b""), None);
-    }
 }

@@ -173,13 +173,14 @@ impl<'a> KrbdAttach<'a> {
         command: &CommandLine,
     ) -> Result<Finished, AttachError> {
         let failed = HostFailure::at(doing, target);
-        let program = self.program(command);
+        let program = self.program(command, target);
         Ok(self.host.run(call, &program).map_err(failed)?)
     }
 
-    fn program(&self, command: &CommandLine) -> Program {
+    fn program(&self, command: &CommandLine, target: &dyn Display) -> Program {
         Program::new(&command.program)
             .args(&command.arguments)
+            .about(target)
             .within(self.settings.patience.map)
     }
 
@@ -218,10 +219,12 @@ impl<'a> KrbdAttach<'a> {
             info!(%device, "unmapped");
             return Ok(detached);
         }
+        let holders = self.host.holders_of_device(attachment.number);
         Err(AttachError::UnmapFailed {
             device: device.clone(),
             exit: finished.exit,
             said: said(&finished, None),
+            holders: holders.map_err(HostFailure::at("look for the users of", device))?,
         })
     }
 }
@@ -270,7 +273,9 @@ impl Attach for KrbdAttach<'_> {
             network_namespace: order.cluster.rbd.net_namespace_file.as_deref(),
         });
         // `rbd` reads its key file twice (to connect, and for the kernel), which rules a pipe out.
-        let program = self.program(&command).stdin_file(key.expose().trim());
+        let program = self
+            .program(&command, image)
+            .stdin_file(key.expose().trim());
         let finished = self.host.run("host.rbd_map", &program);
         let finished = finished.map_err(HostFailure::at("map", image))?;
         if !finished.exit.is_success() {

@@ -65,6 +65,16 @@ pub enum StageError {
         /// The form asked for.
         wanted: String,
     },
+    /// The device that an attempt before has attached is claimed, though nothing here shows it.
+    #[error("{device} of image {image} is in use, but not mounted here: {by}")]
+    Claimed {
+        /// The image.
+        image: String,
+        /// The device.
+        device: AbsolutePath,
+        /// Who claims it, as far as can be told.
+        by: String,
+    },
     /// The image is attached and in use on this node for something else.
     #[error("image {image} is in use on this node as {device}, mounted on {places}")]
     UsedHere {
@@ -91,6 +101,7 @@ impl StageError {
             Self::OtherImage { .. } => Verdict::Own(1571, Class::Unmet),
             Self::StagedOtherwise { .. } => Verdict::Own(1572, Class::Unmet),
             Self::UsedHere { .. } => Verdict::Own(1573, Class::Unmet),
+            Self::Claimed { .. } => Verdict::Running(1574),
         }
     }
 
@@ -112,6 +123,11 @@ impl StageError {
             Self::OtherImage { .. } | Self::StagedOtherwise { .. } => {
                 "unstage the volume (end the pods that use it on this node), then repeat the \
                  request"
+                    .into()
+            }
+            Self::Claimed { .. } => {
+                "wait until it has ended, or end the process that the message names; the request \
+                 can be repeated safely"
                     .into()
             }
             Self::UsedHere { .. } => {

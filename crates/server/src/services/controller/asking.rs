@@ -10,7 +10,9 @@ use cuttle_csi::v1::validate_volume_capabilities_response::Confirmed;
 use cuttle_model::{
     Class, ClusterSettings, Code, ComposedHandle, Credentials, Explain, Left, VolumeHandle,
 };
-use cuttle_volumes::rbd::{CapacityOf, GetError, GetVolume, ValidateVolume, Validation, Volume};
+use cuttle_volumes::Validation;
+use cuttle_volumes::rbd::{CapacityOf, GetError};
+use cuttle_volumes::{GetVolume, ValidateVolume, Volume};
 
 use super::RbdControllerParts;
 use crate::boundary::controller as boundary;

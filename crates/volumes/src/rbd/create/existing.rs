@@ -1,46 +1,17 @@
 //! Taking up a name that is taken: a finished volume, or what a crash or another process has left.
 
-use std::thread;
-use std::time::{Duration, Instant};
-
 use cuttle_journal::{DirectoryEntry, JournalError, Kind, Located, Record, follow_along};
 use cuttle_model::{ImageFeatures, ImageId, ImageName, ObjectUuid, PoolId, chain};
 use tracing::{debug, warn};
 
-use super::undo::Role;
 use super::{Attempt, CreateError, Creation};
 use crate::rbd::header::{Header, header_read, read_header};
+use crate::rbd::maker::{Making, stands_still};
 use crate::rbd::remains::{self, Presence};
-
-/// How often a volume that another process is making is looked at.
-const LOOK_PAUSE: Duration = Duration::from_millis(20);
+use crate::rbd::unfinished::Role;
 
 /// How often the maker clears an image's name of what others had begun under it.
 const MAKE_ATTEMPTS: u32 = 8;
-
-/// How the makers' texts begin of those who take over what ceph-csi began, so that nobody after
-/// them takes it for ours.
-const FOREIGN: &str = "foreign:";
-
-/// Who began an unfinished volume.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Making {
-    /// This driver: without a commit it holds no data.
-    Ours,
-    /// ceph-csi, whose older releases recorded no image ids: a header may stand for data, and the
-    /// image is never removed.
-    Foreign,
-}
-
-impl Making {
-    /// Who began what is under this maker's text.
-    fn of(maker: Option<&str>) -> Self {
-        match maker {
-            Some(maker) if !maker.starts_with(FOREIGN) => Self::Ours,
-            Some(_) | None => Self::Foreign,
-        }
-    }
-}
 
 impl Creation<'_> {
     /// Goes on from where whoever took the name has got to.
@@ -201,19 +172,10 @@ impl Creation<'_> {
     /// takes over when its maker has been the same for too long.
     fn uncommitted(&self, uuid: &ObjectUuid, record: &Record) -> Result<Attempt, CreateError> {
         let maker = record.maker.as_deref();
-        let begun = Instant::now();
-        while begun.elapsed() < self.controller.settings.take_over_after {
-            thread::sleep(LOOK_PAUSE);
-            let now = self
-                .journal
-                .load(uuid)
-                .map_err(|error| self.journal_failed(error))?;
-            let unchanged = now
-                .as_ref()
-                .is_some_and(|now| now.maker.as_deref() == maker && !now.is_committed());
-            if !unchanged {
-                return Ok(Attempt::Again);
-            }
+        let patience = self.controller.settings.take_over_after;
+        let still = stands_still(&self.journal, uuid, maker, patience);
+        if !still.map_err(|error| self.journal_failed(error))? {
+            return Ok(Attempt::Again);
         }
         let making = Making::of(maker);
         let taken = self.journal.take_over(uuid, maker, &self.maker_of(making));
@@ -308,10 +270,7 @@ impl Creation<'_> {
 
     /// The maker's text of this creation.
     pub(super) fn maker_of(&self, making: Making) -> String {
-        match making {
-            Making::Ours => self.maker.clone(),
-            Making::Foreign => format!("{FOREIGN}{}", self.maker),
-        }
+        making.text(&self.maker)
     }
 
     fn is_whole(&self, header: &Header, id: &ImageId, making: Making) -> Result<bool, CreateError> {

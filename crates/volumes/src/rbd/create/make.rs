@@ -9,9 +9,9 @@ use cuttle_model::{
 };
 use tracing::warn;
 
-use super::existing::Making;
 use super::{Attempt, CreateError, Created, Creation};
 use crate::rbd::context::volume_context;
+use crate::rbd::maker::Making;
 use crate::rbd::remains;
 use crate::reach::ReachError;
 

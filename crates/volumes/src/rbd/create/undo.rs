@@ -2,20 +2,11 @@
 
 use cuttle_journal::JournalError;
 use cuttle_model::{ImageId, ImageName, ObjectUuid, chain};
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
 use super::{Attempt, CreateError, Creation};
 use crate::rbd::remains;
-
-/// By what right an image is removed.
-#[derive(Debug)]
-pub(super) enum Role {
-    /// As the maker, under this text, as long as the record has it.
-    Maker(String),
-    /// As the only one who can write: in a full pool nobody can take over. Not when the record has
-    /// another maker or is committed.
-    Alone,
-}
+use crate::rbd::unfinished::{Role, Trouble, Unfinished};
 
 impl Creation<'_> {
     /// Ends with `error`, after removing what was begun: first the image, then the record, then
@@ -35,7 +26,8 @@ impl Creation<'_> {
         if error.as_ceph().is_some_and(ceph::Error::is_timeout) {
             return Err(error.left_to_repeat(&self.request.name));
         }
-        let role = match self.role_of_undoer(uuid, image) {
+        let unfinished = self.unfinished(uuid, image);
+        let role = match unfinished.role_of_undoer(&self.record(image)) {
             Ok(Some(role)) => role,
             Ok(None) => return Ok(Attempt::Again),
             Err(failed) => {
@@ -45,7 +37,8 @@ impl Creation<'_> {
             }
         };
         let name = self.request.name.clone();
-        match self.remove_all(uuid, image, &role) {
+        let removed = unfinished.remove_all(&role, || Ok(()));
+        match removed.map_err(|trouble| self.trouble(image, trouble)) {
             Ok(false) => Ok(Attempt::Again),
             Ok(true) => {
                 info!(volume.name = %name, image = %image, "creation undone");
@@ -57,26 +50,6 @@ impl Creation<'_> {
                 cause: Box::new(error),
                 undoing: Box::new(undoing),
             }),
-        }
-    }
-
-    /// Makes sure that nobody else makes this volume while it is undone: with a new maker's text
-    /// in the record, those who watch it wait anew. `None` when another makes it already.
-    fn role_of_undoer(
-        &self,
-        uuid: &ObjectUuid,
-        image: &ImageName,
-    ) -> Result<Option<Role>, JournalError> {
-        let undoer = ObjectUuid::random().to_string();
-        match self.journal.take_over(uuid, Some(&self.maker), &undoer) {
-            Ok(true) => Ok(Some(Role::Maker(undoer))),
-            // Not our record, or none: it was not written, and must not be now by another.
-            Ok(false) => match self.journal.write_record(uuid, &self.record(image)) {
-                Ok(true) => Ok(Some(Role::Maker(self.maker.clone()))),
-                Ok(false) => Ok(None),
-                Err(failed) => alone(failed).map(Some),
-            },
-            Err(failed) => alone(failed).map(Some),
         }
     }
 
@@ -96,78 +69,35 @@ impl Creation<'_> {
         Ok(Attempt::Again)
     }
 
-    /// Removes image, record and name of a creation that is being undone: `false` when another has
-    /// taken it over meanwhile. Idempotent.
-    fn remove_all(
-        &self,
-        uuid: &ObjectUuid,
-        image: &ImageName,
-        role: &Role,
-    ) -> Result<bool, CreateError> {
-        if !self.remove_image(uuid, image, role)? {
-            return Ok(false);
-        }
-        let maker = match role {
-            Role::Maker(maker) => maker,
-            Role::Alone => &self.maker,
-        };
-        let removed = self.journal.forget_unfinished(uuid, maker);
-        if !removed.map_err(|error| self.journal_failed(error))? {
-            return Ok(false);
-        }
-        let freed = self.journal.forget_name(&self.request.name, uuid);
-        freed.map_err(|error| self.journal_failed(error))?;
-        Ok(true)
-    }
-
     /// Removes an image that never was a volume, wherever a crash has left it: `false` when the
     /// role is lost.
-    ///
-    /// A process that was paused for so long that another has taken over and finished must not
-    /// destroy the finished volume. So the role is looked at before, and once more while the image
-    /// can still be brought back from the trash.
     pub(super) fn remove_image(
         &self,
         uuid: &ObjectUuid,
         image: &ImageName,
         role: &Role,
     ) -> Result<bool, CreateError> {
-        let failed = |error| self.image_failed(image, error);
-        if !self.still_has(uuid, role)? {
-            return Ok(false);
-        }
-        remains::clear_present(&self.io, image).map_err(failed)?;
-        let trashed = self.io.trash_find_all_by_name(image).map_err(failed)?;
-        if trashed.is_empty() {
-            return Ok(true);
-        }
-        if !self.still_has(uuid, role)? {
-            warn!(image = %image, "bringing back an image that another process has finished");
-            for entry in trashed {
-                match self.io.trash_restore(&entry.id, image) {
-                    Ok(()) => break,
-                    Err(error) if error.is_absent() || error.is_present() => {}
-                    Err(error) => return Err(failed(error)),
-                }
-            }
-            return Ok(false);
-        }
-        for entry in trashed {
-            remains::remove_from_trash(&self.io, &entry.id).map_err(failed)?;
-        }
-        Ok(true)
+        let removed = self.unfinished(uuid, image).remove_image(role);
+        removed.map_err(|trouble| self.trouble(image, trouble))
     }
 
-    fn still_has(&self, uuid: &ObjectUuid, role: &Role) -> Result<bool, CreateError> {
-        let record = self.journal.load(uuid);
-        let record = record.map_err(|error| self.journal_failed(error))?;
-        let (maker, without) = match role {
-            Role::Maker(maker) => (maker, false),
-            Role::Alone => (&self.maker, true),
-        };
-        Ok(record.map_or(without, |record| {
-            !record.is_committed() && record.maker.as_ref() == Some(maker)
-        }))
+    /// What this creation has begun.
+    fn unfinished<'u>(&'u self, uuid: &'u ObjectUuid, image: &'u ImageName) -> Unfinished<'u> {
+        Unfinished {
+            io: &self.io,
+            journal: &self.journal,
+            name: &self.request.name,
+            uuid,
+            image,
+            maker: &self.maker,
+        }
+    }
+
+    fn trouble(&self, image: &ImageName, trouble: Trouble) -> CreateError {
+        match trouble {
+            Trouble::Journal(error) => self.journal_failed(error),
+            Trouble::Image(error) => self.image_failed(image, error),
+        }
     }
 
     /// Removes header and object map that a creation has written after its volume had been taken
@@ -205,16 +135,5 @@ impl Creation<'_> {
     pub(super) fn clear_name(&self, image: &ImageName) -> Result<(), CreateError> {
         let cleared = remains::clear_present(&self.io, image);
         cleared.map_err(|error| self.image_failed(image, error))
-    }
-}
-
-/// The role of one whose record could not be written: a pool that is full takes no writes from
-/// others either. Any other failure says nothing about the others.
-fn alone(failed: JournalError) -> Result<Role, JournalError> {
-    if failed.as_ceph().is_some_and(ceph::Error::is_full) {
-        debug!(error = %chain(&failed), "undoing without telling others");
-        Ok(Role::Alone)
-    } else {
-        Err(failed)
     }
 }

@@ -26,7 +26,7 @@ impl Default for AskedNames {
 
 impl AskedNames {
     /// Remembers a name; answers whether it has been asked for before, as far as is known.
-    pub(super) fn note(&self, name: &impl Hash) -> bool {
+    pub(crate) fn note(&self, name: &impl Hash) -> bool {
         let hash = self.hashes.hash_one(name);
         let slot = usize::try_from(hash % u64::from(MOST)).unwrap_or(0);
         let slot = self.slots.get(slot);
