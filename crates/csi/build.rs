@@ -1,8 +1,8 @@
 //! Compiles the .proto files and writes the `Debug` implementations that hide secrets.
 //!
-//! Output in `OUT_DIR`: `csi.v1.rs` (messages, clients, servers), `redacted_debug.rs` (one `Debug`
-//! for each message that has a `csi_secret` field), `decoders.rs` and `descriptor.bin` (for the
-//! test that looks for secrets in all of them).
+//! Output in `OUT_DIR`: `csi.v1.rs` and `pluginregistration.rs` (messages, clients, servers),
+//! `redacted_debug.rs` (one `Debug` for each message that has a `csi_secret` field), `decoders.rs`
+//! and `descriptor.bin` (for the test that looks for secrets in all of them).
 
 use std::error::Error;
 use std::fmt::Write;
@@ -12,7 +12,7 @@ use protox::prost_reflect::{
     DescriptorPool, ExtensionDescriptor, FieldDescriptor, MessageDescriptor,
 };
 
-const FILES: [&str; 7] = [
+const FILES: [&str; 8] = [
     "csi/v1/options.proto",
     "csi/v1/identity.proto",
     "csi/v1/volume.proto",
@@ -20,6 +20,7 @@ const FILES: [&str; 7] = [
     "csi/v1/group.proto",
     "csi/v1/snapshot_metadata.proto",
     "csi/v1/node.proto",
+    "pluginregistration/v1.proto",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {

@@ -133,13 +133,17 @@ impl SocketFile {
     /// # Errors
     /// When it is still ours and cannot be removed.
     pub fn remove(&self) -> io::Result<()> {
-        let ours = std::fs::symlink_metadata(&self.path)
-            .is_ok_and(|found| identity(&found) == self.identity);
-        if ours {
+        if self.is_ours() {
             std::fs::remove_file(&self.path)
         } else {
             Ok(())
         }
+    }
+
+    /// Whether the file is there and the one that was made.
+    #[must_use]
+    pub fn is_ours(&self) -> bool {
+        std::fs::symlink_metadata(&self.path).is_ok_and(|found| identity(&found) == self.identity)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Serving: settings become sockets, doors and services, and everything ends in order.
 
 mod parts;
+mod registration;
 mod signals;
 
 use std::path::Path;
@@ -167,9 +168,10 @@ fn serve_on(
                 controller = driver.controller_service, node = driver.node_service, "serving"
             );
         }
-        cuttle_server::serve(options, signals.first())
-            .await
-            .map_err(ServeError::Server)
+        let registrations = registration::Registrations::begin(&settings.drivers);
+        let ended = cuttle_server::serve(options, signals.first()).await;
+        registrations.end().await;
+        ended.map_err(ServeError::Server)
     });
     watch.stop();
     runtime.shutdown_background();

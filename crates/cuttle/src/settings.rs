@@ -1,5 +1,7 @@
 //! What the command line asks for, checked as a whole.
 
+mod drivers;
+
 use std::fmt;
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
@@ -50,10 +52,21 @@ pub struct DriverSettings {
     pub controller_service: bool,
     /// Whether the Node service is served.
     pub node_service: bool,
+    /// How kubelet learns of it; `None` when something else tells kubelet.
+    pub registration: Option<RegistrationSettings>,
     /// The name of the Kubernetes cluster, written on images.
     pub cluster_name: Option<String>,
     /// Whether the names of claim and volume are written on images.
     pub set_metadata: bool,
+}
+
+/// How kubelet learns of a driver.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RegistrationSettings {
+    /// The socket on which kubelet asks, in the directory that kubelet watches.
+    pub socket: PathBuf,
+    /// The driver's own socket by the path that kubelet knows it by.
+    pub endpoint: PathBuf,
 }
 
 /// The kind of volumes a driver makes.
@@ -132,10 +145,10 @@ impl Settings {
             given,
             wrong: given.mistakes().to_vec(),
         };
-        let driver = driver(&mut check);
+        let drivers = drivers::drivers(&mut check);
         check_clone_limits(&mut check);
         let settings = Self {
-            drivers: driver.into_iter().collect(),
+            drivers,
             config: check.path("config"),
             log: LogSettings {
                 format: check.log_format(),
@@ -243,90 +256,6 @@ impl Check<'_> {
             }
         }
     }
-
-    /// The path of a `unix://` endpoint. As with ceph-csi what follows is absolute even without a
-    /// third slash.
-    fn socket(&mut self) -> PathBuf {
-        const FLAG: &str = "endpoint";
-        let endpoint = self.given.text(FLAG);
-        if endpoint.starts_with("tcp://") {
-            self.wrong(
-                FLAG,
-                "must be unix://<path>: a TCP port has no access control, and whoever reaches it \
-                 could delete volumes",
-            );
-            return PathBuf::new();
-        }
-        let Some(rest) = endpoint
-            .strip_prefix("unix://")
-            .filter(|rest| !rest.is_empty())
-        else {
-            self.wrong(FLAG, "must be unix://<absolute path>");
-            return PathBuf::new();
-        };
-        let path = PathBuf::from(format!("/{}", rest.trim_start_matches('/')));
-        // The kernel's sun_path holds 108 bytes with the closing zero.
-        if path.as_os_str().len() > 107 {
-            self.wrong(FLAG, "must have a path of at most 107 bytes");
-        }
-        if path
-            .components()
-            .any(|part| matches!(part, Component::ParentDir))
-            || path.ends_with("/")
-        {
-            self.wrong(
-                FLAG,
-                "must name a socket by an absolute path without \"..\"",
-            );
-        }
-        path
-    }
-
-    fn kind(&mut self) -> Option<DriverKind> {
-        let text = self.given.text("type");
-        let kinds: Vec<&str> = text.split(',').map(str::trim).collect();
-        for kind in &kinds {
-            match *kind {
-                "rbd" => {}
-                "" => self.wrong(
-                    "type",
-                    "is required: it names the drivers to serve, such as rbd",
-                ),
-                "cephfs" | "nfs" | "liveness" | "controller" => {
-                    self.wrong("type", format!("names {kind}, which is not supported yet"));
-                }
-                _ => self.wrong("type", "must be rbd"),
-            }
-        }
-        let repeated = kinds.iter().filter(|kind| **kind == "rbd").count() > 1;
-        if repeated {
-            self.wrong("type", "must name each driver once");
-        }
-        kinds.contains(&"rbd").then_some(DriverKind::Rbd)
-    }
-}
-
-fn driver(check: &mut Check<'_>) -> Option<DriverSettings> {
-    let given = check.given;
-    let kind = check.kind();
-    let name = check.name("drivername", DriverName::new);
-    let node = check.name("nodeid", NodeId::new);
-    let instance = check.name("instanceid", InstanceId::new);
-    let socket = check.socket();
-    // ceph-csi serves both when neither is asked for.
-    let (controller, node_server) = (given.switch("controllerserver"), given.switch("nodeserver"));
-    let both = !controller && !node_server;
-    Some(DriverSettings {
-        kind: kind?,
-        name: name?,
-        socket,
-        node: node?,
-        instance: instance?,
-        controller_service: controller || both,
-        node_service: node_server || both,
-        cluster_name: Some(given.text("clustername").to_owned()).filter(|name| !name.is_empty()),
-        set_metadata: given.switch("setmetadata"),
-    })
 }
 
 fn check_clone_limits(check: &mut Check<'_>) {

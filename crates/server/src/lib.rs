@@ -15,6 +15,7 @@ mod cluster_directory;
 pub mod dispatch;
 mod listing;
 mod readiness;
+mod registration;
 mod rim;
 pub mod rpc;
 mod serve;
@@ -26,5 +27,6 @@ mod error_catalogue;
 
 pub use cluster_directory::ClusterDirectory;
 pub use readiness::{Hold, Readiness};
+pub use registration::{Plugin, Standing, serve_registration};
 pub use serve::{DriverServices, ServeError, ServeOptions, serve};
 pub use services::{RbdControllerParts, RbdNodeParts};

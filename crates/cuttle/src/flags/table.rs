@@ -104,7 +104,6 @@ const METRICS: Effect = Effect::None("the metrics endpoint is not supported yet"
 const CONTROLLER: Effect = Effect::None("--type=controller is not supported yet");
 const ADDONS: Effect = Effect::None("CSI-Addons is not supported yet");
 const KLOG: Effect = Effect::None("logs go to standard error; see --v and --log-format");
-const NEVER: Effect = Effect::None("ceph-csi does not read it either");
 
 const fn flag(
     name: &'static str,
@@ -149,7 +148,7 @@ pub const FLAGS: &[Flag] = &[
     flag("csi-addons-endpoint", Kind::Text, "unix:///tmp/csi-addons.sock", ADDONS, "listen address of the CSI-Addons service"),
     flag("domainlabels", Kind::Text, "", TOPOLOGY, "node labels that form the topology"),
     own("drain-timeout", Kind::Duration, "25s", "how long running work may take to end after SIGTERM"),
-    flag("drivername", Kind::Text, "", Effect::Acted, "CSI name of the driver; required"),
+    flag("drivername", Kind::Text, "", Effect::Acted, "CSI name of the driver; required. For several drivers of --type, a list with commas in their order; so with --endpoint and --kubelet-registration-path"),
     flag("drivernamespace", Kind::Text, "default", CONTROLLER, "namespace of the leader election's Lease"),
     flag("enableprofiling", Kind::Switch, "false", METRICS, "serve Go's profiling pages"),
     flag("enable-read-affinity", Kind::Switch, "false", TOPOLOGY, "read from near OSDs"),
@@ -160,6 +159,7 @@ pub const FLAGS: &[Flag] = &[
     flag("instanceid", Kind::Text, "default", Effect::Acted, "suffix of the journal's directory objects"),
     own("job-timeout", Kind::Duration, "15m", "longest time one operation may take; at least 1s"),
     flag("kernelmountoptions", Kind::Text, "", CEPHFS, "mount options of the kernel's CephFS client"),
+    own("kubelet-registration-path", Kind::Text, "", "the driver's socket by the path that kubelet knows it by; <pluginpath>/<drivername>/csi.sock when not given"),
     own("lane-size", Kind::Count, "16", "operations that run at once for each Ceph cluster, 1 to 256"),
     flag("log_backtrace_at", Kind::Text, "", KLOG, "klog: backtrace at file:line"),
     flag("log_dir", Kind::Text, "", KLOG, "klog: directory of log files"),
@@ -176,11 +176,12 @@ pub const FLAGS: &[Flag] = &[
     flag("nodeserver", Kind::Switch, "false", Effect::Acted, "serve the Node service"),
     flag("one_output", Kind::Switch, "false", KLOG, "klog: write to the exact severity's file only"),
     flag("pidlimit", Kind::Number, "0", LATER, "process limit of the cgroup; -1 for the most"),
-    flag("pluginpath", Kind::Text, "/var/lib/kubelet/plugins", NEVER, "directory of kubelet's plugins"),
+    flag("pluginpath", Kind::Text, "/var/lib/kubelet/plugins", Effect::Acted, "directory of kubelet's plugins, by kubelet's path; see --kubelet-registration-path"),
     flag("polltime", Kind::Duration, "60s", METRICS, "interval of the liveness probe"),
     flag("radosnamespacecephfs", Kind::Text, "", CEPHFS, "RADOS namespace of the CephFS journal"),
     flag("rbdhardmaxclonedepth", Kind::Count, "8", CLONES, "clone depth at which a flatten must end first, 1 to 14"),
     flag("rbdsoftmaxclonedepth", Kind::Count, "4", CLONES, "clone depth at which flattening begins, at most --rbdhardmaxclonedepth"),
+    own("registration-dir", Kind::Text, "", "the directory in which kubelet looks for plugins; when given, the node's drivers are registered with kubelet"),
     Flag { effect: Effect::None("no such file is kept so far"), ..own("rundir", Kind::Text, "/run/cuttle", "directory for files that last until the next boot") },
     flag("setmetadata", Kind::Switch, "false", Effect::Acted, "write the names of claim and volume on images"),
     flag("skipforceflatten", Kind::Switch, "false", CLONES, "no flattening for kernels without deep-flatten"),

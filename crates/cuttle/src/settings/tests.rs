@@ -132,10 +132,59 @@ fn drivers_to_come_are_told_from_unknown_ones() {
         assert!(told(kind).contains("not supported yet"), "{kind}");
     }
     assert_eq!(told("s3"), "--type must be rbd, got \"s3\"");
-    assert_eq!(
-        told("rbd,rbd"),
-        "--type must name each driver once, got \"rbd,rbd\""
+    let twice = told("rbd,rbd");
+    assert!(
+        twice.starts_with("--type must name each driver once, got \"rbd,rbd\""),
+        "{twice}"
     );
+}
+
+#[test]
+fn node_drivers_are_registered_where_kubelet_looks() {
+    let registration = |more: &[&str]| settings(more).unwrap().drivers.remove(0).registration;
+    assert_eq!(registration(&[]), None);
+    let usual = registration(&["--registration-dir=/registration"]).unwrap();
+    assert_eq!(
+        usual.socket,
+        Path::new("/registration/rbd.csi.ceph.com-reg.sock")
+    );
+    assert_eq!(
+        usual.endpoint,
+        Path::new("/var/lib/kubelet/plugins/rbd.csi.ceph.com/csi.sock")
+    );
+    let own = [
+        "--registration-dir=/registration",
+        "--kubelet-registration-path=/var/lib/k0s/kubelet/plugins/rbd/csi.sock",
+    ];
+    let own = registration(&own).unwrap().endpoint;
+    assert_eq!(own, Path::new("/var/lib/k0s/kubelet/plugins/rbd/csi.sock"));
+    let moved = [
+        "--registration-dir=/r",
+        "--pluginpath=/var/lib/rancher/plugins",
+    ];
+    let moved = registration(&moved).unwrap().endpoint;
+    assert!(moved.starts_with("/var/lib/rancher/plugins"), "{moved:?}");
+    let controller = ["--registration-dir=/r", "--controllerserver=true"];
+    assert_eq!(registration(&controller), None);
+    let long = format!("--registration-dir=/{}", "r".repeat(90));
+    for (wrong, flag) in [
+        (
+            &["--registration-dir=registration"][..],
+            "--registration-dir",
+        ),
+        (&[&long], "--registration-dir"),
+        (
+            &["--kubelet-registration-path=/a"],
+            "--kubelet-registration-path",
+        ),
+        (
+            &["--registration-dir=/r", "--kubelet-registration-path=a"],
+            "--kubelet-registration-path",
+        ),
+    ] {
+        let message = settings(wrong).unwrap_err().to_string();
+        assert!(message.contains(flag), "{wrong:?}: {message}");
+    }
 }
 
 #[test]

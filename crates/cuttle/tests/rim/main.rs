@@ -1,0 +1,7 @@
+//! What kubelet and monitoring see of the program, without a Ceph cluster: registration, metrics,
+//! health and liveness.
+#![expect(clippy::unwrap_used, reason = "the helpers of tests fail the test")]
+
+mod kubelet;
+mod program;
+mod registration;
