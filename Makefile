@@ -3,6 +3,8 @@
 #
 #   make setup           install what is missing (asks for sudo only if you are not root)
 #   make test            all tests, with a throw-away Ceph cluster
+#     TESTS="-E '…'"       only some: what follows `cargo nextest run`
+#     CEPH=18              on Ceph 18 instead of the installed one, in a system of its own
 #   make test-kernel     only those in guests, with kernels that have Ceph's own clients
 #   make demo            one volume's whole life on a throw-away Ceph cluster
 #     KEEP=1               leave cluster and driver running and print how to use them
@@ -32,15 +34,15 @@ setup:
 
 # Building cargo-nextest takes minutes; only the tests need it, and QEMU.
 setup-test:
-	@scripts/setup.sh test
+	@scripts/setup.sh $(if $(CEPH),ceph-$(CEPH),test)
 
 xtask: setup
 	@[ -x $(XTASK) ] || echo "building for the first time: some minutes" >&2
 	@cargo build --quiet --locked --package xtask
 
 test: setup-test xtask
-	@$(XTASK) test $(TESTS)
-	@$(if $(TESTS),,$(XTASK) test-kernel)
+	@$(XTASK) test $(if $(CEPH),--ceph $(CEPH)) $(TESTS)
+	@$(if $(TESTS)$(CEPH),,$(XTASK) test-kernel)
 
 test-kernel: setup-test xtask
 	@$(XTASK) test-kernel $(KERNEL_TESTS)

@@ -31,6 +31,11 @@ pub(crate) fn cargo_home() -> PathBuf {
     )
 }
 
+/// Where programs are looked for.
+pub(crate) fn program_dirs() -> Vec<PathBuf> {
+    std::env::split_paths(&variable("PATH").unwrap_or_default()).collect()
+}
+
 /// The shared test cluster that the caller has named.
 pub(crate) fn shared_cluster() -> Option<PathBuf> {
     variable(cuttle_testbed::SHARED_CLUSTER).map(PathBuf::from)

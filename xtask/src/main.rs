@@ -47,11 +47,7 @@ enum Command {
     #[command(subcommand)]
     Cluster(cluster::Action),
     /// Run the tests (all, or as the arguments for `cargo nextest run` say) with a cluster of their own.
-    Test {
-        /// Arguments for `cargo nextest run` [default: --workspace].
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-        arguments: Vec<String>,
-    },
+    Test(test::TestOptions),
     /// Lead one volume through its whole life on a throw-away Ceph cluster.
     Demo(demo::DemoOptions),
     /// Remove whatever a demo, a benchmark or a development cluster left.
@@ -79,7 +75,7 @@ fn main() -> ExitCode {
     let mut screen = Screen::new(arguments.output);
     let result = match arguments.command {
         Command::Cluster(action) => cluster::run(action, &mut screen),
-        Command::Test { arguments } => test::run(&arguments, &mut screen),
+        Command::Test(options) => test::run(&options, &mut screen),
         Command::Demo(options) => demo::run(&options, &mut screen),
         Command::Down => down::run(&mut screen),
         Command::Bench(options) => bench::run(&options, &mut screen),
