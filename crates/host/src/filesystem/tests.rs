@@ -51,13 +51,22 @@ fn has_kind(probe: &Probe, wanted: FilesystemKind) -> bool {
 
 /// Runs `debugfs -w`, which edits an ext file system by hand.
 fn debugfs(disk: &Disk, request: &str) {
-    let program = Program::new("debugfs")
-        .args(["-w", "-R", request])
+    edit("debugfs", &["-w", "-R", request], disk);
+}
+
+/// Runs `xfs_db`, which edits an XFS by hand and keeps its checksums right.
+fn xfs_db(disk: &Disk, place: &str, request: &str) {
+    edit("xfs_db", &["-x", "-c", place, "-c", request], disk);
+}
+
+fn edit(program: &str, arguments: &[&str], disk: &Disk) {
+    let command = Program::new(program)
+        .args(arguments)
         .arg(disk.device.path.as_path());
     host()
-        .run("host.test", &program)
+        .run("host.test", &command)
         .unwrap()
-        .expect_success("debugfs")
+        .expect_success(program)
         .unwrap();
 }
 
@@ -294,8 +303,7 @@ fn an_xfs_in_the_making_is_made_again_by_whom_knows_of_it_alone() {
     let (host, kind) = (host(), FilesystemKind::Xfs);
     let disk = Disk::formatted(kind, XFS);
     let device = &disk.device.path;
-    // `sb_inprogress`
-    disk.scribble(126, &[1]);
+    xfs_db(&disk, "sb 0", "write inprogress 1");
     assert!(matches!(host.probe(device).unwrap(), Probe::Remains { .. }));
     make(&host, device, kind).unwrap_err();
     make_on(&host, device, kind, History::MkfsBegun).unwrap();
