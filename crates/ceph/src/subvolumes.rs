@@ -146,15 +146,7 @@ impl Subvolumes {
         let info: Info = parsed(&reply, name.as_str())?;
         let malformed =
             |what: &str| Error::new("mgr.query", name, Errno::new(libc::EBADMSG)).with_detail(what);
-        let quota = match info.bytes_quota {
-            Value::Number(bytes) => bytes
-                .as_u64()
-                .map(|bytes| Some(ByteSize::from_bytes(bytes))),
-            Value::String(word) if word == "infinite" => Some(None),
-            // What is only kept for its snapshots has none.
-            Value::Null => Some(None),
-            Value::Bool(_) | Value::String(_) | Value::Array(_) | Value::Object(_) => None,
-        };
+        let quota = quota_of(&info.bytes_quota);
         let path = info.path.map(FsPath::new).transpose();
         let pool = info.data_pool.map(PoolName::new).transpose();
         Ok(SubvolumeInfo {
@@ -238,6 +230,31 @@ impl Subvolumes {
         parsed(&self.query("metadata ls", name)?, name.as_str())
     }
 
+    /// The quota of the group, if it has one, and what it holds. Not all clusters offer it:
+    /// [`Subvolumes::GROUP_INFO`].
+    ///
+    /// # Errors
+    /// As [`Subvolumes::info`].
+    ///
+    /// # Blocking
+    /// One command.
+    pub fn group_usage(&self) -> Result<(Option<ByteSize>, ByteSize), Error> {
+        let command = json!({
+            "prefix": Self::GROUP_INFO,
+            "vol_name": self.fs.as_str(),
+            "group_name": self.group.as_str(),
+        });
+        let info: GroupInfo = parsed(&self.cluster.mgr_query(&command)?, self.group.as_str())?;
+        let quota = quota_of(&info.bytes_quota).ok_or_else(|| {
+            let errno = Errno::new(libc::EBADMSG);
+            Error::new("mgr.query", &self.group, errno).with_detail("an odd bytes_quota")
+        })?;
+        Ok((quota, ByteSize::from_bytes(info.bytes_used)))
+    }
+
+    /// The command that tells about a group, as [`Cluster::mgr_offers`] wants it.
+    pub const GROUP_INFO: &'static str = "fs subvolumegroup info";
+
     /// The command that sets metadata, as [`Cluster::mgr_offers`] wants it.
     pub const SET_METADATA: &'static str = "fs subvolume metadata set";
 
@@ -277,6 +294,25 @@ struct Info {
     state: String,
     #[serde(default)]
     features: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct GroupInfo {
+    #[serde(default)]
+    bytes_quota: Value,
+    #[serde(default)]
+    bytes_used: u64,
+}
+
+/// A quota: a number, or a word for none. `None` for what is neither.
+fn quota_of(value: &Value) -> Option<Option<ByteSize>> {
+    match value {
+        Value::Number(bytes) => Some(Some(ByteSize::from_bytes(bytes.as_u64()?))),
+        Value::String(word) if word == "infinite" => Some(None),
+        // What is only kept for its snapshots has none.
+        Value::Null => Some(None),
+        Value::Bool(_) | Value::String(_) | Value::Array(_) | Value::Object(_) => None,
+    }
 }
 
 fn parsed<T: DeserializeOwned>(reply: &Reply, target: &str) -> Result<T, Error> {

@@ -18,7 +18,7 @@
 
 mod record;
 
-use ceph::{Io, WriteOp};
+use ceph::{Io, StartedWrite, WriteOp};
 use cuttle_model::{CoName, InstanceId, ObjectUuid};
 
 pub use record::SubvolumeRecord;
@@ -208,16 +208,26 @@ impl SubvolumeJournal {
         uuid: &ObjectUuid,
         maker: &str,
     ) -> Result<(), JournalError> {
+        self.start_commit(name, uuid, maker)?.wait()
+    }
+
+    /// Begins [`SubvolumeJournal::commit`], so that something else can be done meanwhile.
+    ///
+    /// # Errors
+    /// [`JournalError::Ceph`] when it could not be sent.
+    pub fn start_commit<'j>(
+        &'j self,
+        name: &CoName,
+        uuid: &'j ObjectUuid,
+        maker: &str,
+    ) -> Result<Committing<'j>, JournalError> {
         let write = Self::made_by(maker)
             .compare_omap(Kind::Volume.name_key(), Some(name.as_str().as_bytes()))
             .remove_omap_keys(&[key::MAKER]);
-        match guarded(self.write(uuid, &write)) {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(JournalError::RecordVanished { uuid: uuid.clone() }),
-            Err(error) => Err(JournalError::ceph(
-                format!("commit the record {uuid}"),
-                error,
-            )),
+        let object = Kind::Volume.record_object(uuid);
+        match self.io.start_write(&object, &write) {
+            Ok(write) => Ok(Committing { uuid, write }),
+            Err(error) => Err(not_committed(uuid, error)),
         }
     }
 
@@ -278,6 +288,34 @@ impl SubvolumeJournal {
     fn write(&self, uuid: &ObjectUuid, write: &WriteOp) -> Result<(), ceph::Error> {
         self.io.write(&Kind::Volume.record_object(uuid), write)
     }
+}
+
+/// A commit under way, begun by [`SubvolumeJournal::start_commit`].
+#[derive(Debug)]
+#[must_use = "the outcome comes from `wait`"]
+pub struct Committing<'j> {
+    uuid: &'j ObjectUuid,
+    write: StartedWrite,
+}
+
+impl Committing<'_> {
+    /// Waits for the end.
+    ///
+    /// # Errors
+    /// As [`SubvolumeJournal::commit`].
+    pub fn wait(self) -> Result<(), JournalError> {
+        match guarded(self.write.wait()) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(JournalError::RecordVanished {
+                uuid: self.uuid.clone(),
+            }),
+            Err(error) => Err(not_committed(self.uuid, error)),
+        }
+    }
+}
+
+fn not_committed(uuid: &ObjectUuid, error: ceph::Error) -> JournalError {
+    JournalError::ceph(format!("commit the record {uuid}"), error)
 }
 
 /// Whether a guarded write was made; that its object is gone is a guard that does not hold.

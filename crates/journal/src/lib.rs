@@ -23,7 +23,7 @@ pub mod layout;
 mod locate;
 mod record;
 
-pub use cephfs::{SubvolumeJournal, SubvolumeRecord};
+pub use cephfs::{Committing, SubvolumeJournal, SubvolumeRecord};
 pub use entry::DirectoryEntry;
 pub use error::JournalError;
 pub use journal::{DirectoryPage, ForgettingName, Journal, Reserved};

@@ -28,6 +28,7 @@ mod program;
 mod removal;
 mod residue;
 mod state;
+mod subvolumes;
 mod switchboard;
 
 pub use cluster::{Cluster, Network, StartOptions, shared_cluster};
@@ -39,6 +40,7 @@ pub use process_use::ProcessUse;
 pub use program::{Output, Program};
 pub use removal::remove_tree;
 pub use residue::{Mount, Process, Residue, host_residue};
+pub use subvolumes::Subvolume;
 pub use switchboard::{Switch, Switchboard, answer_switches};
 
 /// The environment variable that names the directory of the shared cluster.

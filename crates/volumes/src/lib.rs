@@ -9,6 +9,7 @@
 //! Claims, deadlines and concurrency are the dispatcher's; nothing here knows the wire.
 
 mod asked;
+pub mod cephfs;
 mod existing;
 pub mod rbd;
 mod reach;

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use ceph::{Cluster, Clusters, Io};
 use cuttle_journal::{JournalError, LocateError};
 use cuttle_model::{
-    Class, ClusterId, ClusterSettings, ClusterTable, Code, Credentials, Explain, Left, PoolName,
-    RadosNamespace, UserId,
+    Class, ClusterId, ClusterSettings, ClusterTable, Code, Credentials, Explain, FsName, Left,
+    PoolName, RadosNamespace, UserId,
 };
 
 /// Where a request names its cluster.
@@ -50,6 +50,14 @@ pub enum ReachError {
         cluster: ClusterId,
         /// The pool.
         pool: PoolName,
+    },
+    /// The cluster has no such file system, by its newest map.
+    #[error("cluster \"{cluster}\" has no file system \"{fs}\"")]
+    FsMissing {
+        /// The cluster.
+        cluster: ClusterId,
+        /// The file system.
+        fs: FsName,
     },
     /// The pool was never made for RBD.
     #[error("pool \"{pool}\" is not initialised for RBD")]
@@ -99,6 +107,7 @@ impl Explain for ReachError {
             Self::NamespaceMissing { .. } => 1405,
             Self::Ceph { .. } => 1406,
             Self::Denied { .. } => 1407,
+            Self::FsMissing { .. } => 1480,
         })
     }
 
@@ -108,7 +117,8 @@ impl Explain for ReachError {
                 named_by: NamedBy::Parameter,
                 ..
             }
-            | Self::PoolMissing { .. } => Class::Invalid,
+            | Self::PoolMissing { .. }
+            | Self::FsMissing { .. } => Class::Invalid,
             Self::UnknownCluster {
                 named_by: NamedBy::Handle,
                 ..
@@ -127,6 +137,7 @@ impl Explain for ReachError {
             Self::UnknownCluster { .. }
             | Self::Connect { .. }
             | Self::PoolMissing { .. }
+            | Self::FsMissing { .. }
             | Self::NotInitialised { .. }
             | Self::NamespaceMissing { .. }
             | Self::Denied { .. } => Left::Nothing,
@@ -152,6 +163,11 @@ impl Explain for ReachError {
                 "correct the parameter, or make the pool: `ceph osd pool create {pool}` and \
                  `rbd pool init {pool}`"
             ),
+            Self::FsMissing { .. } => {
+                "correct fsName in the StorageClass; `ceph fs ls` lists the file systems, and the \
+                 user's capabilities must not hide it"
+                    .to_owned()
+            }
             Self::NotInitialised { pool } => format!("run `rbd pool init {pool}`"),
             Self::NamespaceMissing { pool, namespace } => format!(
                 "run `rbd namespace create {pool}/{namespace}`, or correct rbd.radosNamespace of \
@@ -177,6 +193,7 @@ impl ReachError {
             | Self::Denied { source, .. } => Some(source),
             Self::UnknownCluster { .. }
             | Self::PoolMissing { .. }
+            | Self::FsMissing { .. }
             | Self::NotInitialised { .. }
             | Self::NamespaceMissing { .. } => None,
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cuttle_model::InstanceId;
+use cuttle_model::{InstanceId, VolumeMetadata};
 
 /// What the command line says about controllers.
 #[derive(Debug, Clone)]
@@ -27,5 +27,25 @@ impl Default for ControllerSettings {
             cluster_name: None,
             take_over_after: Duration::from_secs(5),
         }
+    }
+}
+
+/// The metadata key for the name of the Kubernetes cluster.
+const CLUSTER_NAME_KEY: &str = "csi.ceph.com/cluster/name";
+
+impl ControllerSettings {
+    /// The metadata for a new volume; none unless `--setmetadata` is given.
+    pub(crate) fn metadata_of(&self, facts: &VolumeMetadata) -> Vec<(String, String)> {
+        if !self.set_metadata {
+            return Vec::new();
+        }
+        let mut metadata: Vec<(String, String)> = facts
+            .entries()
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .collect();
+        if let Some(name) = &self.cluster_name {
+            metadata.push((CLUSTER_NAME_KEY.to_owned(), name.clone()));
+        }
+        metadata
     }
 }

@@ -130,30 +130,12 @@ impl RbdController {
             io,
             size,
             maker: ObjectUuid::random().to_string(),
-            metadata: self.metadata_of(&request.parsed),
+            metadata: self.settings.metadata_of(&request.parsed.metadata),
         };
         creation.check_pools()?;
         creation.run()
     }
-
-    /// The metadata for the image of a new volume.
-    fn metadata_of(&self, parsed: &Parsed) -> Vec<(String, String)> {
-        if !self.settings.set_metadata {
-            return Vec::new();
-        }
-        let facts = parsed.metadata.entries();
-        let mut metadata: Vec<(String, String)> = facts
-            .map(|(key, value)| (key.to_owned(), value.to_owned()))
-            .collect();
-        if let Some(name) = &self.settings.cluster_name {
-            metadata.push((CLUSTER_NAME_KEY.to_owned(), name.clone()));
-        }
-        metadata
-    }
 }
-
-/// The metadata key for the name of the Kubernetes cluster.
-const CLUSTER_NAME_KEY: &str = "csi.ceph.com/cluster/name";
 
 impl Creation<'_> {
     /// Whether images can be made in the pools. Costs nothing once it is known.
