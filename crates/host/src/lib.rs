@@ -27,6 +27,8 @@ mod filesystem;
 mod fixture;
 mod holders;
 mod kernel;
+mod kernel_log;
+mod listeners;
 mod loop_device;
 mod loop_ioctl;
 mod memory;
@@ -35,6 +37,7 @@ mod mount_table;
 mod mounts;
 mod paths;
 mod process;
+mod rbd_bus;
 mod replace;
 mod syscalls;
 mod systemd;
@@ -54,6 +57,8 @@ pub use filesystem::{
 };
 pub use holders::{Held, Holder};
 pub use kernel::KernelRelease;
+pub use kernel_log::KernelLog;
+pub use listeners::Answer;
 pub use loop_device::{AttachLoop, Detached, LoopDevice};
 pub use memory::{limit_arenas, trim_heap};
 pub use mount_options::{MountOptions, OptionRefused};
@@ -64,6 +69,7 @@ pub use process::{
     AttendedProgram, Captured, DetachedProgram, Exit, Finished, ProcessIdentity, Program,
     RunningProgram, STDIN_PATH, StartedProgram,
 };
+pub use rbd_bus::RbdMap;
 pub use replace::Replaced;
 
 use children::Children;

@@ -260,6 +260,41 @@ pub(crate) fn enter_mounts(namespace: OwnedFd, root: OwnedFd) -> Result<(), rust
     rustix::process::chroot(c".")
 }
 
+/// Takes this process into a network namespace. Only for a process with a single thread, such as a
+/// forked child.
+pub(crate) fn join_network(namespace: &OwnedFd) -> Result<(), rustix::io::Errno> {
+    // SAFETY: setns takes a descriptor, open until the end of this function, and a kind; it fails
+    // with EINVAL when the descriptor is no network namespace.
+    let answer = unsafe { libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWNET) };
+    if answer == 0 {
+        Ok(())
+    } else {
+        Err(last_errno())
+    }
+}
+
+/// Puts a key of Ceph's into this process's own keyring, which goes with it.
+pub(crate) fn add_ceph_key(name: &CStr, key: &[u8]) -> Result<(), rustix::io::Errno> {
+    const PROCESS_KEYRING: libc::c_long = -2;
+    // SAFETY: type and name are NUL-terminated, the key is valid for its length; all of them
+    // outlive the call, which copies what it needs.
+    let answer = unsafe {
+        libc::syscall(
+            libc::SYS_add_key,
+            c"ceph".as_ptr(),
+            name.as_ptr(),
+            key.as_ptr(),
+            key.len(),
+            PROCESS_KEYRING,
+        )
+    };
+    if answer >= 0 {
+        Ok(())
+    } else {
+        Err(last_errno())
+    }
+}
+
 /// Starts a program in the network namespace of this descriptor.
 pub(crate) fn enter_network(command: &mut Command, namespace: OwnedFd) {
     let enter = move || {

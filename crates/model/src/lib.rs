@@ -39,5 +39,5 @@ pub use parameters::{
     AttachParameters, CephfsAttachParameters, CephfsMounter, CephfsParameters, CephfsParsed,
     Parsed, RbdParameters, SnapshotMetadata, SnapshotParameters, VolumeMetadata,
 };
-pub use secret::{Credentials, Secret};
+pub use secret::{Credentials, Secret, SecretBytes};
 pub use size::{ByteSize, CapacityRange, SizeError, round_for_image, round_for_subvolume};

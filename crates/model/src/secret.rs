@@ -29,10 +29,70 @@ impl Secret {
         &self.0
     }
 
+    /// The bytes that the text stands for in Base64, as Ceph writes its keys; `None` when it is
+    /// no Base64. Space around it does not count.
+    #[must_use]
+    pub fn decoded(&self) -> Option<SecretBytes> {
+        let text = self.0.trim().as_bytes();
+        let end = text
+            .iter()
+            .rposition(|byte| *byte != b'=')
+            .map_or(0, |last| last + 1);
+        if !text.len().is_multiple_of(4) || text.len() - end > 2 {
+            return None;
+        }
+        let mut bytes = SecretBytes(Vec::with_capacity(text.len() / 4 * 3));
+        for part in text.get(..end)?.chunks(4) {
+            let mut bits = 0_u32;
+            for byte in part {
+                bits = bits << 6 | u32::from(sextet(*byte)?);
+            }
+            bits <<= 6 * (4 - part.len());
+            let [_, three @ ..] = bits.to_be_bytes();
+            bytes.0.extend(three.into_iter().take(part.len() * 3 / 4));
+        }
+        Some(bytes)
+    }
+
     /// Whether there is no text at all.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+}
+
+/// The value of a Base64 digit.
+fn sextet(digit: u8) -> Option<u8> {
+    match digit {
+        b'A'..=b'Z' => Some(digit - b'A'),
+        b'a'..=b'z' => Some(digit - b'a' + 26),
+        b'0'..=b'9' => Some(digit - b'0' + 52),
+        b'+' => Some(62),
+        b'/' => Some(63),
+        _ => None,
+    }
+}
+
+/// Bytes that must not be seen. Wiped on drop, never printed.
+pub struct SecretBytes(Vec<u8>);
+
+impl SecretBytes {
+    /// The bytes themselves; see [`Secret::expose`].
+    #[must_use]
+    pub fn expose(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Drop for SecretBytes {
+    fn drop(&mut self) {
+        self.0.zeroize();
+    }
+}
+
+impl fmt::Debug for SecretBytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("<secret>")
     }
 }
 
@@ -97,5 +157,21 @@ mod tests {
         assert_ne!(secret(""), secret("a"));
         assert!(secret("").is_empty());
         assert_eq!(secret("abc").expose(), "abc");
+    }
+
+    #[test]
+    fn keys_are_decoded() {
+        let decoded = |text: &str| {
+            let bytes = Secret::new(text.to_owned()).decoded()?;
+            Some(bytes.expose().to_vec())
+        };
+        assert_eq!(decoded("TWFu\n"), Some(b"Man".to_vec()));
+        assert_eq!(decoded("TWE="), Some(b"Ma".to_vec()));
+        assert_eq!(decoded("TQ=="), Some(b"M".to_vec()));
+        assert_eq!(decoded("+/8="), Some(vec![0xfb, 0xff]));
+        for wrong in ["TWF", "TW=u", "T===", "TW u", "="] {
+            assert_eq!(decoded(wrong), None, "{wrong}");
+        }
+        assert_eq!(format!("{:?}", SecretBytes(vec![1])), "<secret>");
     }
 }
