@@ -18,7 +18,7 @@ mod take_down;
 mod unpublish;
 mod unstage;
 
-pub use attach::AttachError;
+pub use attach::{AttachError, MapEnd};
 pub use expand::ExpandError;
 pub use filesystem::FilesystemError;
 pub use image::ImageError;

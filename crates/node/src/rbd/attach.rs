@@ -10,7 +10,7 @@ mod krbd;
 use cuttle_host::{AbsolutePath, DeviceNumber, Host};
 use cuttle_model::{ByteSize, ClusterSettings, Credentials, ImageFeatures, Mounter};
 
-pub use error::AttachError;
+pub use error::{AttachError, MapEnd};
 pub(crate) use fuse::FuseAttach;
 pub(crate) use krbd::KrbdAttach;
 

@@ -204,3 +204,86 @@ fn what_a_plugin_staged_its_successor_takes_down() {
     volume.assert_unmapped();
     volume.delete(&second);
 }
+
+/// A driver whose cluster has these monitors in `config.json`.
+fn start_with_monitors(name: &str, monitors: &[&str]) -> crate::world::Running {
+    let mut entry = world().config_entry();
+    entry["monitors"] = serde_json::json!(monitors);
+    let path = world().path(&format!("{name}.json"));
+    std::fs::write(&path, serde_json::json!([entry]).to_string()).unwrap();
+    world().start_named(name, &[&format!("--config={}", path.display())])
+}
+
+#[test]
+fn the_protocol_is_the_one_that_the_monitors_speak() {
+    let maker = world().start_named("maker", &[]);
+    let volume = Volume::create(
+        &maker,
+        "krbd-protocol",
+        64 * MIB,
+        mount_capability("ext4"),
+        &[KRBD],
+    );
+    // A port that no list tells the protocol of, and a name, which only Ceph's own program resolves.
+    let hosts = std::fs::read_to_string("/etc/hosts").unwrap_or_default();
+    std::fs::write("/etc/hosts", format!("{hosts}\n10.99.0.1 monitor\n")).expect("a name");
+    for (name, monitor, mode) in [
+        ("first", "10.99.0.1:6789", None),
+        ("second", "v2:10.99.0.1:3300", Some("ms_mode=prefer-crc")),
+        ("either", "10.99.0.1", None),
+        ("named", "monitor:6789", None),
+    ] {
+        let driver = start_with_monitors(name, &[monitor]);
+        volume
+            .stage(&driver)
+            .unwrap_or_else(|error| panic!("{name}: {error}"));
+        let told = attribute(volume.mapping(), "config_info");
+        assert_eq!(
+            told.split([' ', ','])
+                .find(|option| option.starts_with("ms_mode")),
+            mode,
+            "{told}"
+        );
+        volume.unstage(&driver).expect("an end of the staging");
+        volume.assert_unmapped();
+    }
+    volume.delete(&maker);
+}
+
+#[test]
+fn what_the_kernel_cannot_do_is_told_before_it_waits() {
+    let driver = world().start(&[]);
+    let all = "layering,exclusive-lock,journaling";
+    let journaled = Volume::create(
+        &driver,
+        "krbd-journaled",
+        64 * MIB,
+        mount_capability("ext4"),
+        &[("mounter", "fuse"), ("imageFeatures", all)],
+    );
+    let mut by_kernel = journaled.elsewhere("krbd-journaled-b");
+    by_kernel
+        .volume
+        .volume_context
+        .insert("mounter".to_owned(), "rbd".to_owned());
+    let refused = by_kernel.stage(&driver).expect_err("no kernel journals");
+    assert!(refused.message().contains("CUTTLE-1513"), "{refused}");
+    assert!(refused.message().contains("journaling"), "{refused}");
+    journaled.delete(&driver);
+
+    let options = [KRBD, ("mapOptions", "krbd:no_such_option")];
+    let strange = Volume::create(
+        &driver,
+        "krbd-strange",
+        64 * MIB,
+        mount_capability("ext4"),
+        &options,
+    );
+    let refused = strange.stage(&driver).expect_err("no kernel knows it");
+    assert!(refused.message().contains("CUTTLE-1518"), "{refused}");
+    assert!(refused.message().contains("EINVAL"), "{refused}");
+    // The reason is the kernel's own.
+    assert!(refused.message().contains("no_such_option"), "{refused}");
+    strange.assert_unmapped();
+    strange.delete(&driver);
+}

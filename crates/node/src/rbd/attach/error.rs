@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
-use cuttle_host::{AbsolutePath, Error as HostError, Exit, Holder};
+use cuttle_host::{AbsolutePath, Errno, Error as HostError, Exit, Holder};
 use cuttle_image_export::Refusal;
 use cuttle_model::{ByteSize, Class};
 
@@ -93,14 +93,38 @@ pub enum AttachError {
         /// What is mounted there.
         found: String,
     },
-    /// `rbd map` failed.
-    #[error("mapping image {image} failed: rbd {exit}{said}")]
+    /// Mapping failed.
+    #[error("mapping image {image} failed: {end}{said}")]
     MapFailed {
         /// The image.
         image: String,
-        /// How the program ended.
-        exit: Exit,
-        /// What it said, in brackets, without secrets.
+        /// How it ended.
+        end: MapEnd,
+        /// What was said about it, in brackets, without secrets.
+        said: String,
+    },
+    /// No monitor can be talked to the way the kernel would.
+    #[error("image {image} is not mapped, no monitor answers this node as it must: {answers}")]
+    MonitorsMute {
+        /// The image.
+        image: String,
+        /// What each of them answered.
+        answers: String,
+        /// Whether one of them would do with another `ms_mode`.
+        others_speak: bool,
+    },
+    /// The cluster demands what this kernel's client does not know.
+    #[error(
+        "mapping image {image} failed: the cluster demands what this kernel lacks: {lacking}{said}"
+    )]
+    ProtocolTooOld {
+        /// The image.
+        image: String,
+        /// The features and the kernels that have them.
+        lacking: String,
+        /// What to do.
+        remedy: String,
+        /// What the kernel said, in brackets.
         said: String,
     },
     /// The device is not there, or is not what was asked for.
@@ -113,13 +137,13 @@ pub enum AttachError {
         /// What is wrong.
         problem: String,
     },
-    /// `rbd unmap` failed.
-    #[error("unmapping {device} failed: rbd {exit}{said}{}", Held(holders))]
+    /// Unmapping failed.
+    #[error("unmapping {device} failed: {end}{said}{}", Held(holders))]
     UnmapFailed {
         /// The device.
         device: AbsolutePath,
-        /// How the program ended.
-        exit: Exit,
+        /// How it ended.
+        end: MapEnd,
         /// What it said, in brackets.
         said: String,
         /// Who holds the device, as far as can be told.
@@ -167,10 +191,12 @@ impl AttachError {
             Self::ExportRequest { .. } => Verdict::Own(1515, Class::Bug),
             Self::ExporterStays { .. } => Verdict::Own(1516, Class::Late),
             Self::Occupied { .. } => Verdict::Own(1517, Class::Unmet),
-            Self::MapFailed { exit, .. } => Verdict::Own(1518, class_of_map(*exit)),
+            Self::MapFailed { end, .. } => Verdict::Own(1518, end.class()),
             Self::Unfit { .. } => Verdict::Own(1519, Class::Unmet),
-            Self::UnmapFailed { exit, .. } => Verdict::Own(1520, class_of_map(*exit)),
+            Self::UnmapFailed { end, .. } => Verdict::Own(1520, end.class()),
             Self::SizeNotSeen { .. } => Verdict::Own(1521, Class::Down),
+            Self::MonitorsMute { .. } => Verdict::Own(1522, Class::Down),
+            Self::ProtocolTooOld { .. } => Verdict::Own(1523, Class::Unmet),
         }
     }
 
@@ -220,7 +246,21 @@ impl AttachError {
             Self::Occupied { .. } => {
                 "unmount what is there, or let kubelet use another staging directory".into()
             }
-            Self::MapFailed { exit, .. } => map_remedy(*exit).into(),
+            Self::MapFailed { end, .. } => end.remedy().into(),
+            Self::MonitorsMute {
+                others_speak: true, ..
+            } => "take `ms_mode` out of mapOptions, or give one that the monitors' protocol fits \
+                 (`prefer-crc` for port 3300, `legacy` for port 6789)"
+                .into(),
+            Self::MonitorsMute {
+                others_speak: false,
+                ..
+            } => {
+                "check the monitors' addresses in config.json, that they run, and that no firewall \
+                 is between them and this node (of netNamespaceFilePath, if that is set)"
+                    .into()
+            }
+            Self::ProtocolTooOld { remedy, .. } => remedy.clone().into(),
             Self::Unfit { .. } => {
                 "see whether the device belongs to the image (`rbd device list`, `losetup`), and \
                  that /dev in the plugin's container is the node's"
@@ -242,38 +282,70 @@ impl AttachError {
 
 explain_by_verdict!(AttachError);
 
-/// The class of a failed `rbd`: its exit code is the errno.
-fn class_of_map(exit: Exit) -> Class {
-    match exit {
-        Exit::Code(libc::ENOENT) => Class::Absent,
-        Exit::Code(libc::EPERM | libc::EACCES) => Class::Denied,
-        Exit::Code(libc::ETIMEDOUT | libc::ESHUTDOWN | libc::EHOSTUNREACH) => Class::Down,
-        Exit::Code(libc::EINVAL) => Class::Invalid,
-        Exit::Code(_) | Exit::Signal(_) => Class::Unmet,
+/// How mapping or unmapping ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MapEnd {
+    /// The kernel refused.
+    Kernel(Errno),
+    /// The program `rbd` failed; its exit code is an errno.
+    Program(Exit),
+}
+
+impl fmt::Display for MapEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Kernel(errno) => write!(f, "the kernel answered {errno}"),
+            Self::Program(exit) => write!(f, "rbd {exit}"),
+        }
     }
 }
 
-/// What the errno that `rbd map` ends with usually means.
-fn map_remedy(exit: Exit) -> &'static str {
-    match exit {
-        Exit::Code(libc::ENXIO) => {
-            "the kernel lacks a feature of the image; see `dmesg` and `rbd info`, use a newer \
-             kernel or `mounter: fuse`"
+impl MapEnd {
+    fn errno(self) -> Option<i32> {
+        match self {
+            Self::Kernel(errno) => Some(errno.number()),
+            Self::Program(Exit::Code(code)) => Some(code),
+            Self::Program(Exit::Signal(_)) => None,
         }
-        Exit::Code(libc::ENOENT) => "check that pool, namespace and image exist",
-        Exit::Code(libc::EPERM | libc::EACCES) => {
-            "check the key and capabilities of the node-stage secret's user, and that this node's \
-             address is not blocklisted (`ceph osd blocklist ls`)"
+    }
+
+    fn class(self) -> Class {
+        match self.errno() {
+            Some(libc::ENOENT) => Class::Absent,
+            Some(libc::EPERM | libc::EACCES) => Class::Denied,
+            Some(libc::ETIMEDOUT | libc::ESHUTDOWN | libc::EHOSTUNREACH) => Class::Down,
+            Some(libc::EINVAL) => Class::Invalid,
+            Some(_) | None => Class::Unmet,
         }
-        Exit::Code(libc::EROFS) => {
-            "another client holds the image's exclusive lock; see `rbd lock list` and `rbd status`"
+    }
+
+    /// What the errno usually means.
+    fn remedy(self) -> &'static str {
+        match self.errno() {
+            Some(libc::ENXIO) => {
+                "the kernel lacks a feature of the image; see `dmesg` and `rbd info`, use a newer \
+                 kernel or `mounter: fuse`"
+            }
+            Some(libc::ENOENT) => "check that pool, namespace and image exist",
+            Some(libc::EPERM | libc::EACCES) => {
+                "check the key and capabilities of the node-stage secret's user, and that this \
+                 node's address is not blocklisted (`ceph osd blocklist ls`)"
+            }
+            Some(libc::EROFS) => {
+                "another client holds the image's exclusive lock; see `rbd lock list` and \
+                 `rbd status`"
+            }
+            Some(libc::ETIMEDOUT) => {
+                "the monitors speak, but the kernel got no answer in time: see its log (`dmesg`), \
+                 and that the monitors are in quorum (`ceph status`)"
+            }
+            Some(libc::ESHUTDOWN) => "this node was fenced off; see `ceph osd blocklist ls`",
+            Some(libc::EINVAL) => {
+                "check mapOptions: this kernel does not know one of them (`ms_mode` needs 5.11, \
+                 `read_from_replica` 5.8), or not the key's type"
+            }
+            Some(libc::EBUSY) => "end what uses the device, then repeat the request",
+            Some(_) | None => "see the kernel's log (`dmesg`) for the reason",
         }
-        Exit::Code(libc::ETIMEDOUT) => {
-            "check that the node reaches monitors and OSDs; a monitor's v2 port needs \
-             `mapOptions: krbd:ms_mode=prefer-crc`"
-        }
-        Exit::Code(libc::ESHUTDOWN) => "this node was fenced off; see `ceph osd blocklist ls`",
-        Exit::Code(libc::EINVAL) => "check mapOptions, and that the kernel knows the key's type",
-        Exit::Code(_) | Exit::Signal(_) => "see the kernel's log (`dmesg`) for the reason",
     }
 }

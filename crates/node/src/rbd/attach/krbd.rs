@@ -1,13 +1,16 @@
 //! `mounter: rbd`: the kernel's own RBD client.
 //!
-//! Mapping and unmapping are done by the `rbd` program; what is mapped is read from sysfs, which
-//! needs neither a program nor the cluster.
+//! Mapping and unmapping are done through the kernel's own interface, and by the `rbd` program where
+//! that cannot do it; what is mapped is read from sysfs. Neither needs the cluster to look.
 
 mod affinity;
+mod bus;
 mod choice;
 mod features;
+mod monitors;
 mod plan;
 mod sysfs;
+mod words;
 
 use std::fmt::Display;
 use std::path::Path;
@@ -20,7 +23,7 @@ use cuttle_model::{ByteSize, ClusterSettings, ImageFeatures};
 use tracing::info;
 
 use super::{
-    Attach, AttachError, AttachOrder, Attached, Attachment, Detached, Found, Manner, Place,
+    Attach, AttachError, AttachOrder, Attached, Attachment, Detached, Found, Manner, MapEnd, Place,
 };
 use crate::host_failure::HostFailure;
 use crate::layout::Layout;
@@ -30,6 +33,7 @@ use crate::rbd::stash_file::StashFile;
 use crate::settings::NodeSettings;
 use crate::uses::Uses;
 
+use bus::BusMap;
 use features::KernelFeatures;
 use plan::{CommandLine, MapPlan};
 use sysfs::Mapping;
@@ -213,18 +217,121 @@ impl<'a> KrbdAttach<'a> {
             }
             Err(error) => detached.lost = Some(error),
         }
-        let command = plan::unmap(device.as_path(), options);
-        let finished = self.run("host.rbd_unmap", "unmap", device, &command)?;
-        if finished.exit.is_success() {
+        let Some((end, said)) = self.unmap_now(device, options)? else {
             info!(%device, "unmapped");
             return Ok(detached);
-        }
+        };
         let holders = self.host.holders_of_device(attachment.number);
         Err(AttachError::UnmapFailed {
             device: device.clone(),
-            exit: finished.exit,
-            said: said(&finished, None),
+            end,
+            said,
             holders: holders.map_err(HostFailure::at("look for the users of", device))?,
+        })
+    }
+
+    /// Unmaps a device; answers how that was refused and what was said about it.
+    fn unmap_now(
+        &self,
+        device: &AbsolutePath,
+        options: &str,
+    ) -> Result<Option<(MapEnd, String)>, AttachError> {
+        let limit = self.settings.patience.map;
+        let number = choice::number_of(device.as_path());
+        if let (Some(number), Some(force)) = (number, bus::unmaps_with(options)) {
+            let Err(error) = self.host.rbd_remove(number, force, limit) else {
+                return Ok(None);
+            };
+            return match bus::refused(&error) {
+                Some(errno) => Ok(Some((MapEnd::Kernel(errno), String::new()))),
+                None => Err(HostFailure::at("unmap", device)(error).into()),
+            };
+        }
+        let command = plan::unmap(device.as_path(), options);
+        let finished = self.run("host.rbd_unmap", "unmap", device, &command)?;
+        if finished.exit.is_success() {
+            return Ok(None);
+        }
+        Ok(Some((
+            MapEnd::Program(finished.exit),
+            said(&finished, None),
+        )))
+    }
+
+    /// Maps an image; answers the device's number.
+    fn map(&self, order: &AttachOrder<'_>) -> Result<u32, AttachError> {
+        let options = self.options(order.cluster, order.options);
+        if let Some(bus) = BusMap::of(order, &options)
+            && bus.run(self.host, self.settings.patience.map)?
+        {
+            return self.marked(&order.stash.image, bus.mark());
+        }
+        self.map_by_program(order, &options)
+    }
+
+    fn map_by_program(&self, order: &AttachOrder<'_>, options: &str) -> Result<u32, AttachError> {
+        let image = &order.stash.image;
+        let key = &order.credentials.key;
+        let command = plan::map(&MapPlan {
+            image,
+            user: order.credentials.user.as_str(),
+            monitors: &order.cluster.monitors.joined(),
+            key_file: Path::new(STDIN_PATH),
+            options,
+            read_only: order.read_only,
+            network_namespace: order.cluster.rbd.net_namespace_file.as_deref(),
+        });
+        // `rbd` reads its key file twice (to connect, and for the kernel), which rules a pipe out.
+        let program = self
+            .program(&command, image)
+            .stdin_file(key.expose().trim());
+        let finished = self.host.run("host.rbd_map", &program);
+        let finished = finished.map_err(HostFailure::at("map", image))?;
+        if !finished.exit.is_success() {
+            return Err(AttachError::MapFailed {
+                image: image.to_string(),
+                end: MapEnd::Program(finished.exit),
+                said: said(&finished, Some(key.expose())),
+            });
+        }
+        let printed = finished.stdout.text().trim().to_owned();
+        let unfit = |problem: String| AttachError::Unfit {
+            device: printed.clone(),
+            image: image.to_string(),
+            problem,
+        };
+        let number = printed
+            .strip_prefix("/dev/rbd")
+            .and_then(|number| number.parse().ok());
+        let Some(number) = number else {
+            return Err(unfit(
+                "rbd printed something else than a device's path".to_owned(),
+            ));
+        };
+        if !self
+            .mapping(number)?
+            .is_some_and(|mapping| mapping.is_of(image))
+        {
+            return Err(unfit(
+                "the kernel says that another image is mapped there".to_owned(),
+            ));
+        }
+        Ok(number)
+    }
+
+    /// The mapping of the image that was made under this mark.
+    fn marked(&self, image: &ImageSpec, mark: &str) -> Result<u32, AttachError> {
+        let option = format!("key={mark}");
+        for number in self.numbers(image)? {
+            let told = self.attribute(number, "config_info")?.unwrap_or_default();
+            if told.split([' ', ',']).any(|one| one == option) {
+                return Ok(number);
+            }
+        }
+        Err(AttachError::Unfit {
+            device: DEVICES.to_owned(),
+            image: image.to_string(),
+            problem: "the kernel has mapped it, but shows no device of it".to_owned(),
         })
     }
 }
@@ -261,53 +368,9 @@ impl Attach for KrbdAttach<'_> {
     }
 
     fn attach(&self, order: AttachOrder<'_>) -> Result<Attached, AttachError> {
+        let number = self.map(&order)?;
         let image = &order.stash.image;
-        let key = &order.credentials.key;
-        let command = plan::map(&MapPlan {
-            image,
-            user: order.credentials.user.as_str(),
-            monitors: &order.cluster.monitors.joined(),
-            key_file: Path::new(STDIN_PATH),
-            options: &self.options(order.cluster, order.options),
-            read_only: order.read_only,
-            network_namespace: order.cluster.rbd.net_namespace_file.as_deref(),
-        });
-        // `rbd` reads its key file twice (to connect, and for the kernel), which rules a pipe out.
-        let program = self
-            .program(&command, image)
-            .stdin_file(key.expose().trim());
-        let finished = self.host.run("host.rbd_map", &program);
-        let finished = finished.map_err(HostFailure::at("map", image))?;
-        if !finished.exit.is_success() {
-            return Err(AttachError::MapFailed {
-                image: image.to_string(),
-                exit: finished.exit,
-                said: said(&finished, Some(key.expose())),
-            });
-        }
-        let printed = finished.stdout.text().trim().to_owned();
-        let unfit = |problem: String| AttachError::Unfit {
-            device: printed.clone(),
-            image: image.to_string(),
-            problem,
-        };
-        let number = printed
-            .strip_prefix("/dev/rbd")
-            .and_then(|number| number.parse().ok());
-        let Some(number) = number else {
-            return Err(unfit(
-                "rbd printed something else than a device's path".to_owned(),
-            ));
-        };
-        if !self
-            .mapping(number)?
-            .is_some_and(|mapping| mapping.is_of(image))
-        {
-            return Err(unfit(
-                "the kernel says that another image is mapped there".to_owned(),
-            ));
-        }
-        info!(device = printed, %image, "mapped");
+        info!(number, %image, "mapped");
         order.stash.mapped = Some(number);
         let noted = StashFile::of(self.host, order.layout).write(order.stash);
         if let Err(error) = noted {
