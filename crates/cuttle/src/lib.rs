@@ -9,6 +9,7 @@ pub mod flags;
 pub mod invocation;
 pub mod listener;
 pub mod logging;
+pub mod metrics;
 mod privacy;
 pub mod run;
 pub mod serve;

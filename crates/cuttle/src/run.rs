@@ -57,7 +57,7 @@ fn serve_with(flags: Vec<String>) -> ExitCode {
     let _agreed = cuttle_host::limit_arenas(2);
     crate::logging::start(settings.log);
     privacy::keep_memory_private();
-    match serve::run(&settings, &own_program()) {
+    match serve::run(&settings, &own_program(), environment("POD_IP").as_deref()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(

@@ -1,20 +1,26 @@
 //! Serving: settings become sockets, doors and services, and everything ends in order.
 
+mod liveness;
+mod pages;
 mod parts;
 mod registration;
 mod signals;
 
 use std::path::Path;
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use cuttle_model::{Class, ClusterTable, Code, Explain};
 use cuttle_server::dispatch::{DispatchOptions, Dispatcher, LaneLimits};
-use cuttle_server::{ClusterDirectory, DriverServices, Readiness, ServeOptions};
+use cuttle_server::{
+    CallFigures, ClusterDirectory, DriverServices, Pages, Readiness, ServeOptions,
+};
 
 use crate::config::{ClusterFile, Watch, refresh};
 use crate::listener::{self, BoundSocket, ListenError, SocketFile};
-use crate::settings::{DriverSettings, Settings};
+use crate::metrics::Sources;
+use crate::settings::{DriverSettings, HttpSettings, Settings};
 use crate::version::VERSION;
 use parts::Parts;
 
@@ -85,21 +91,25 @@ impl Explain for ServeError {
 
 /// Serves until a signal asks for the end, then lets running work finish within its limit.
 ///
-/// `program` is this program itself, to be started for exports.
+/// `program` is this program itself, to be started for exports; `pod_ip` is the address to serve
+/// HTTP on, all addresses without it.
 ///
 /// # Errors
 /// When a socket cannot be served or a part cannot be started. Nothing is left behind then.
 ///
 /// # Blocking
 /// For the life of the process.
-pub fn run(settings: &Settings, program: &Path) -> Result<(), ServeError> {
+pub fn run(settings: &Settings, program: &Path, pod_ip: Option<&str>) -> Result<(), ServeError> {
     for warning in &settings.warnings {
         tracing::warn!(warning, "command line");
+    }
+    if let (Some(probed), Some(http)) = (&settings.liveness, &settings.http) {
+        return liveness::run(probed, http, pod_ip);
     }
     // The socket comes first: kubelet's and the sidecars' first calls wait in its backlog.
     let sockets = bind_all(&settings.drivers)?;
     let files: Vec<SocketFile> = sockets.iter().map(|socket| socket.file.clone()).collect();
-    let ended = serve_on(settings, sockets, program);
+    let ended = serve_on(settings, sockets, program, pod_ip);
     for file in files {
         if let Err(error) = file.remove() {
             tracing::warn!(%error, "a socket is left behind; the next start replaces it");
@@ -133,11 +143,13 @@ fn serve_on(
     settings: &Settings,
     sockets: Vec<BoundSocket>,
     program: &Path,
+    pod_ip: Option<&str>,
 ) -> Result<(), ServeError> {
     let mut file = ClusterFile::new(&settings.config);
     let clusters = ClusterDirectory::new(refresh(&mut file).unwrap_or_default());
     let parts = Parts::new(settings, clusters.clone(), program);
     let dispatcher = Dispatcher::new(dispatch_options(settings));
+    let (figures, config_in_use) = (CallFigures::default(), file.is_whole());
     let runtime = runtime()?;
     let watch = Watch::start(file, move |table: ClusterTable| clusters.replace(table)).map_err(
         |source| ServeError::Start {
@@ -155,7 +167,8 @@ fn serve_on(
             .collect::<Result<Vec<_>, _>>()?;
         let options = ServeOptions {
             drivers,
-            dispatcher,
+            dispatcher: dispatcher.clone(),
+            figures: figures.clone(),
             drain: settings.drain_timeout,
         };
         let signals = signals::Signals::listen().map_err(|source| ServeError::Start {
@@ -169,7 +182,21 @@ fn serve_on(
             );
         }
         let registrations = registration::Registrations::begin(&settings.drivers);
+        let sources = Sources {
+            calls: figures,
+            dispatcher,
+            outside: parts.outside(),
+            config_in_use,
+            registrations: registrations.standings(),
+        };
+        let pages = settings.http.as_ref().map(|http| {
+            let served = pages_of(http, &settings.drivers, sources);
+            tokio::spawn(pages::serve(pages::address(http, pod_ip), served))
+        });
         let ended = cuttle_server::serve(options, signals.first()).await;
+        if let Some(pages) = pages {
+            pages.abort();
+        }
         registrations.end().await;
         ended.map_err(ServeError::Server)
     });
@@ -184,6 +211,15 @@ fn serve_on(
         );
     }
     Ok(())
+}
+
+fn pages_of(http: &HttpSettings, drivers: &[DriverSettings], sources: Sources) -> Pages {
+    Pages {
+        metrics_path: http.path.clone(),
+        metrics: Arc::new(move || sources.exposition()),
+        sockets: drivers.iter().map(|driver| driver.socket.clone()).collect(),
+        probe_limit: http.probe_limit,
+    }
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime, ServeError> {

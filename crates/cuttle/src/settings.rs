@@ -15,7 +15,7 @@ use crate::flags::{FlagError, Given};
 /// What `cuttle serve` is to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// The drivers to serve; at least one.
+    /// The drivers to serve; none with [`Settings::liveness`].
     pub drivers: Vec<DriverSettings>,
     /// The file that lists the clusters.
     pub config: PathBuf,
@@ -31,6 +31,10 @@ pub struct Settings {
     pub lane_size: u16,
     /// Faults to inject, for tests.
     pub faults: FaultPlan,
+    /// Where metrics and health are served; `None` when nobody asked for them.
+    pub http: Option<HttpSettings>,
+    /// What to probe, when that is all there is to do; there are no drivers then.
+    pub liveness: Option<LivenessSettings>,
     /// What deserves a warning at start.
     pub warnings: Vec<String>,
 }
@@ -67,6 +71,28 @@ pub struct RegistrationSettings {
     pub socket: PathBuf,
     /// The driver's own socket by the path that kubelet knows it by.
     pub endpoint: PathBuf,
+}
+
+/// Where metrics and health are served.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpSettings {
+    /// The port.
+    pub port: u16,
+    /// The path of the metrics.
+    pub path: String,
+    /// How long a driver may take to say that it is well.
+    pub probe_limit: Duration,
+}
+
+/// What `--type=liveness` does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LivenessSettings {
+    /// The socket of the driver to probe.
+    pub socket: PathBuf,
+    /// How often.
+    pub period: Duration,
+    /// How long it may take to answer.
+    pub limit: Duration,
 }
 
 /// The kind of volumes a driver makes.
@@ -145,7 +171,13 @@ impl Settings {
             given,
             wrong: given.mistakes().to_vec(),
         };
-        let drivers = drivers::drivers(&mut check);
+        let is_liveness = given.text("type") == "liveness";
+        let (drivers, liveness) = if is_liveness {
+            (Vec::new(), check.liveness())
+        } else {
+            (drivers::drivers(&mut check), None)
+        };
+        let http = check.http(is_liveness);
         check_clone_limits(&mut check);
         let settings = Self {
             drivers,
@@ -159,6 +191,8 @@ impl Settings {
             drain_timeout: given.duration("drain-timeout"),
             lane_size: check.lane_size(),
             faults: check.faults(),
+            http,
+            liveness,
             warnings: warnings(given),
         };
         if check.wrong.is_empty() {
@@ -243,6 +277,46 @@ impl Check<'_> {
             _ => {
                 self.wrong("log-format", "must be text or json");
                 LogFormat::Text
+            }
+        }
+    }
+
+    /// The pages, when they were asked for: by the port, by ceph-csi's switch for its own pages, or
+    /// because there is nothing else to do.
+    fn http(&mut self, is_liveness: bool) -> Option<HttpSettings> {
+        let wanted =
+            is_liveness || self.given.has("metricsport") || self.given.switch("enableprofiling");
+        let port = u16::try_from(self.given.number("metricsport")).unwrap_or(0);
+        if port == 0 {
+            self.wrong("metricsport", "must be 1 to 65535");
+        }
+        let path = self.given.text("metricspath");
+        if !path.starts_with('/') || path.contains(['?', '#', ' ']) {
+            self.wrong("metricspath", "must be a path that begins with '/'");
+        } else if matches!(path, "/healthz" | "/readyz") {
+            self.wrong("metricspath", "must not be the path of another page");
+        }
+        wanted.then(|| HttpSettings {
+            port,
+            path: path.to_owned(),
+            probe_limit: self.given.duration("timeout"),
+        })
+    }
+
+    fn liveness(&mut self) -> Option<LivenessSettings> {
+        let (period, limit) = (self.timeout("polltime"), self.given.duration("timeout"));
+        if limit.is_zero() {
+            self.wrong("timeout", "must be more than 0");
+        }
+        match drivers::socket(self.given.text("endpoint")) {
+            Ok(socket) => Some(LivenessSettings {
+                socket,
+                period,
+                limit,
+            }),
+            Err(rule) => {
+                self.wrong("endpoint", rule);
+                None
             }
         }
     }

@@ -13,7 +13,10 @@
 mod boundary;
 mod cluster_directory;
 pub mod dispatch;
+pub mod figures;
+mod http;
 mod listing;
+mod probe;
 mod readiness;
 mod registration;
 mod rim;
@@ -26,6 +29,9 @@ pub mod status;
 mod error_catalogue;
 
 pub use cluster_directory::ClusterDirectory;
+pub use figures::CallFigures;
+pub use http::{Exposition, Pages, serve_pages};
+pub use probe::{ProbeError, probe};
 pub use readiness::{Hold, Readiness};
 pub use registration::{Plugin, Standing, serve_registration};
 pub use serve::{DriverServices, ServeError, ServeOptions, serve};

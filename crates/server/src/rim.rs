@@ -12,6 +12,7 @@ use tonic::{Code, Response, Status};
 use tracing::{Instrument, Span, field};
 
 use crate::dispatch::{Ask, Dispatcher, Failure, Fingerprint, Hold, Key, LaneName};
+use crate::figures::CallFigures;
 use crate::rpc::Rpc;
 use crate::status::{Doing, status};
 
@@ -74,6 +75,7 @@ pub(crate) struct Visit {
 /// One call on its way through the server.
 pub(crate) struct Call {
     visit: Visit,
+    meter: Meter,
     started: Instant,
     span: Span,
     answered: bool,
@@ -89,9 +91,10 @@ impl fmt::Debug for Call {
 
 impl Call {
     /// Begins a call: gives it an id, a span and a deadline.
-    pub(crate) fn begin(ids: &RequestIds, rpc: Rpc, metadata: &MetadataMap) -> Self {
+    pub(crate) fn begin(shared: &Shared, rpc: Rpc, metadata: &MetadataMap) -> Self {
         let started = Instant::now();
-        let request_id = ids.next();
+        let request_id = shared.ids.next();
+        shared.meter.figures.begun(&shared.meter.driver, rpc);
         let span = tracing::info_span!(
             "rpc",
             rpc.method = rpc.name(),
@@ -105,6 +108,7 @@ impl Call {
                 request_id,
                 deadline: started.checked_add(wait(metadata)),
             },
+            meter: shared.meter.clone(),
             started,
             span,
             answered: false,
@@ -129,9 +133,11 @@ impl Call {
         let result = work.instrument(self.span.clone()).await;
         self.answered = true;
         let _entered = self.span.enter();
-        let duration_us = micros(self.started.elapsed());
+        let took = self.started.elapsed();
+        let duration_us = micros(took);
         match result {
             Ok(reply) => {
+                self.meter.ended(self.visit.rpc, Code::Ok, took);
                 if self.visit.rpc.is_mutating() {
                     tracing::info!(code = "OK", duration_us, "finished");
                 } else {
@@ -141,6 +147,7 @@ impl Call {
             }
             Err(failed) => {
                 let status = status(self.visit.rpc, &failed.doing, failed.error.as_ref());
+                self.meter.ended(self.visit.rpc, status.code(), took);
                 log_failure(&failed, status.code(), duration_us);
                 Err(status)
             }
@@ -152,7 +159,9 @@ impl Drop for Call {
     fn drop(&mut self) {
         // tonic drops the future of a call whose client has hung up.
         if !self.answered {
-            let duration_us = micros(self.started.elapsed());
+            let took = self.started.elapsed();
+            self.meter.ended(self.visit.rpc, Code::Cancelled, took);
+            let duration_us = micros(took);
             self.span
                 .in_scope(|| tracing::info!(duration_us, "the caller left before the answer"));
         }
@@ -232,11 +241,26 @@ fn grpc_timeout(text: &str) -> Option<Duration> {
     })
 }
 
-/// What all services of a process share.
+/// What all services of a driver share.
 #[derive(Debug)]
 pub(crate) struct Shared {
-    pub(crate) ids: RequestIds,
+    /// The whole process's.
+    pub(crate) ids: Arc<RequestIds>,
     pub(crate) dispatcher: Dispatcher,
+    pub(crate) meter: Meter,
+}
+
+/// Where the calls of one driver are counted.
+#[derive(Debug, Clone)]
+pub(crate) struct Meter {
+    pub(crate) driver: Arc<str>,
+    pub(crate) figures: CallFigures,
+}
+
+impl Meter {
+    fn ended(&self, rpc: Rpc, code: Code, took: Duration) {
+        self.figures.ended(&self.driver, rpc, code_name(code), took);
+    }
 }
 
 /// Where and with which claims a call's work runs.

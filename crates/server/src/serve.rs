@@ -17,8 +17,9 @@ use tonic::service::Routes;
 use tonic::transport::Server;
 
 use crate::dispatch::Dispatcher;
+use crate::figures::CallFigures;
 use crate::readiness::Readiness;
-use crate::rim::{RequestIds, Shared};
+use crate::rim::{Meter, RequestIds, Shared};
 use crate::services::{ControllerService, IdentityService, NodeService, Unserved};
 use crate::services::{RbdControllerParts, RbdNodeParts};
 
@@ -52,6 +53,8 @@ pub struct ServeOptions {
     pub drivers: Vec<DriverServices>,
     /// Runs the work of all of them.
     pub dispatcher: Dispatcher,
+    /// Where their calls are counted.
+    pub figures: CallFigures,
     /// How long running work may take to end at shutdown.
     pub drain: Duration,
 }
@@ -78,16 +81,22 @@ pub async fn serve(
     let ServeOptions {
         drivers,
         dispatcher,
+        figures,
         drain,
     } = options;
-    let shared = Arc::new(Shared {
-        ids: RequestIds::new(),
-        dispatcher: dispatcher.clone(),
-    });
+    let ids = Arc::new(RequestIds::new());
     let (stop, stopped) = watch::channel(false);
     let mut servers = tokio::task::JoinSet::new();
     for driver in drivers {
-        servers.spawn(serve_driver(driver, Arc::clone(&shared), stopped.clone()));
+        let shared = Arc::new(Shared {
+            ids: Arc::clone(&ids),
+            dispatcher: dispatcher.clone(),
+            meter: Meter {
+                driver: driver.name.as_str().into(),
+                figures: figures.clone(),
+            },
+        });
+        servers.spawn(serve_driver(driver, shared, stopped.clone()));
     }
     let mut shutdown = std::pin::pin!(shutdown);
     let early = tokio::select! {

@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use cuttle_model::{Class, ClusterTable, Code, Explain};
 
@@ -21,6 +23,7 @@ pub struct ClusterFile {
     path: PathBuf,
     seen: Option<Identity>,
     in_use: ClusterTable,
+    is_whole: Arc<AtomicBool>,
 }
 
 /// What tells two versions of a file apart; `None` stands for a file that cannot be looked at.
@@ -106,6 +109,7 @@ impl ClusterFile {
             path: path.into(),
             seen: None,
             in_use: ClusterTable::default(),
+            is_whole: Arc::default(),
         }
     }
 
@@ -113,6 +117,14 @@ impl ClusterFile {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Whether the newest version is in use as a whole, as of the last [`refresh`].
+    ///
+    /// [`refresh`]: super::refresh
+    #[must_use]
+    pub fn is_whole(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.is_whole)
     }
 
     /// The clusters in use.

@@ -1,5 +1,6 @@
 //! Watches `config.json` and hands every new table of clusters on.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -99,10 +100,13 @@ pub fn refresh(file: &mut ClusterFile) -> Option<ClusterTable> {
             warnings,
         } => {
             tell(file, &mistakes, &warnings);
+            file.is_whole()
+                .store(mistakes.is_empty(), Ordering::Release);
             tracing::info!(path = %file.path().display(), clusters = table.len(), "configuration read");
             Some(table)
         }
         Outcome::Unusable(error) => {
+            file.is_whole().store(false, Ordering::Release);
             tracing::error!(
                 code = %error.code(),
                 error = chain(&error),

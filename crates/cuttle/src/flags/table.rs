@@ -100,7 +100,8 @@ const LATER: Effect = Effect::None("this is not supported yet");
 const CEPHFS: Effect = Effect::None("CephFS is not supported yet");
 const TOPOLOGY: Effect = Effect::None("topology and read affinity are not supported yet");
 const CLONES: Effect = Effect::None("snapshots and clones are not supported yet");
-const METRICS: Effect = Effect::None("the metrics endpoint is not supported yet");
+const PROFILING: Effect =
+    Effect::None("there are no such pages; it serves --metricspath as --metricsport does");
 const CONTROLLER: Effect = Effect::None("--type=controller is not supported yet");
 const ADDONS: Effect = Effect::None("CSI-Addons is not supported yet");
 const KLOG: Effect = Effect::None("logs go to standard error; see --v and --log-format");
@@ -150,7 +151,7 @@ pub const FLAGS: &[Flag] = &[
     own("drain-timeout", Kind::Duration, "25s", "how long running work may take to end after SIGTERM"),
     flag("drivername", Kind::Text, "", Effect::Acted, "CSI name of the driver; required. For several drivers of --type, a list with commas in their order; so with --endpoint and --kubelet-registration-path"),
     flag("drivernamespace", Kind::Text, "default", CONTROLLER, "namespace of the leader election's Lease"),
-    flag("enableprofiling", Kind::Switch, "false", METRICS, "serve Go's profiling pages"),
+    flag("enableprofiling", Kind::Switch, "false", PROFILING, "serve Go's profiling pages"),
     flag("enable-read-affinity", Kind::Switch, "false", TOPOLOGY, "read from near OSDs"),
     flag("endpoint", Kind::Text, "unix:///tmp/csi.sock", Effect::Acted, "listen address, unix://<absolute path>"),
     flag("forcecephkernelclient", Kind::Switch, "false", CEPHFS, "use the kernel's CephFS client on old kernels"),
@@ -169,15 +170,15 @@ pub const FLAGS: &[Flag] = &[
     flag("logslowopinterval", Kind::Duration, "30s", LATER, "repeat interval of the log lines about slow calls"),
     flag("logtostderr", Kind::Switch, "true", KLOG, "klog: log to standard error"),
     flag("maxsnapshotsonimage", Kind::Count, "450", CLONES, "snapshots on an image before clones are flattened, 1 to 500"),
-    flag("metricspath", Kind::Text, "/metrics", METRICS, "HTTP path of the metrics"),
-    flag("metricsport", Kind::Number, "8080", METRICS, "HTTP port of the metrics"),
+    flag("metricspath", Kind::Text, "/metrics", Effect::Acted, "HTTP path of the metrics"),
+    flag("metricsport", Kind::Number, "8080", Effect::Acted, "HTTP port of metrics and health; a driver serves them only when this is given"),
     flag("minsnapshotsonimage", Kind::Count, "250", CLONES, "snapshots on an image at which flattening begins, at most --maxsnapshotsonimage"),
     flag("nodeid", Kind::Text, "", Effect::Acted, "name of this node; required"),
     flag("nodeserver", Kind::Switch, "false", Effect::Acted, "serve the Node service"),
     flag("one_output", Kind::Switch, "false", KLOG, "klog: write to the exact severity's file only"),
     flag("pidlimit", Kind::Number, "0", LATER, "process limit of the cgroup; -1 for the most"),
     flag("pluginpath", Kind::Text, "/var/lib/kubelet/plugins", Effect::Acted, "directory of kubelet's plugins, by kubelet's path; see --kubelet-registration-path"),
-    flag("polltime", Kind::Duration, "60s", METRICS, "interval of the liveness probe"),
+    flag("polltime", Kind::Duration, "60s", Effect::Acted, "interval of the liveness probe"),
     flag("radosnamespacecephfs", Kind::Text, "", CEPHFS, "RADOS namespace of the CephFS journal"),
     flag("rbdhardmaxclonedepth", Kind::Count, "8", CLONES, "clone depth at which a flatten must end first, 1 to 14"),
     flag("rbdsoftmaxclonedepth", Kind::Count, "4", CLONES, "clone depth at which flattening begins, at most --rbdhardmaxclonedepth"),
@@ -189,8 +190,8 @@ pub const FLAGS: &[Flag] = &[
     flag("skip_log_headers", Kind::Switch, "false", KLOG, "klog: no headers in log files"),
     flag("stagingpath", Kind::Text, "/var/lib/kubelet/plugins/kubernetes.io/csi/", LATER, "root of staging paths, for healing rbd-nbd volumes"),
     flag("stderrthreshold", Kind::Text, "2", KLOG, "klog: severity that goes to standard error"),
-    flag("timeout", Kind::Duration, "3s", METRICS, "time-out of the liveness probe"),
-    flag("type", Kind::Text, "", Effect::Acted, "drivers to serve: rbd; cephfs, nfs, liveness and controller are not supported yet"),
+    flag("timeout", Kind::Duration, "3s", Effect::Acted, "time-out of a probe: of --type=liveness, and of /healthz and /readyz"),
+    flag("type", Kind::Text, "", Effect::Acted, "drivers to serve, separated by commas: rbd; or liveness alone; cephfs, nfs and controller are not supported yet"),
     flag("v", Kind::Number, "0", Effect::Acted, "verbosity: 0 to 3 information, 4 and 5 each outside call, from 6 everything"),
     flag("version", Kind::Switch, "false", Effect::Acted, "print versions and exit"),
     flag("vmodule", Kind::Text, "", KLOG, "klog: verbosity of single files"),

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ceph::{Clusters, ConnectOptions};
-use cuttle_door::Doors;
+use cuttle_door::{Doors, Ledger};
 use cuttle_host::Host;
 use cuttle_image_export::LogSettings as ExportLog;
 use cuttle_node::rbd::RbdNode;
@@ -29,6 +29,7 @@ pub(super) struct Parts {
     host: Host,
     clusters: ClusterDirectory,
     node: NodeSettings,
+    outside: Ledger,
 }
 
 impl Parts {
@@ -45,11 +46,17 @@ impl Parts {
             ..NodeSettings::new(export)
         };
         Self {
+            outside: doors.ledger(),
             ceph: Clusters::new(doors.ceph, connect_options(settings.ceph_timeout)),
             host: Host::new(doors.host),
             clusters,
             node,
         }
+    }
+
+    /// The figures of all calls to Ceph and to the host.
+    pub(super) fn outside(&self) -> Ledger {
+        self.outside.clone()
     }
 
     /// The controller of a driver.

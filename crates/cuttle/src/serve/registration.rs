@@ -24,6 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// The drivers that are kept registered.
 #[derive(Debug)]
 pub(super) struct Registrations {
+    standings: Vec<(DriverName, Standing)>,
     stop: watch::Sender<bool>,
     keepers: JoinSet<()>,
 }
@@ -32,14 +33,24 @@ impl Registrations {
     /// Begins to keep those drivers registered that are to be. Must be called inside the runtime.
     pub(super) fn begin(drivers: &[DriverSettings]) -> Self {
         let (stop, stopped) = watch::channel(false);
-        let mut keepers = JoinSet::new();
+        let (mut standings, mut keepers) = (Vec::new(), JoinSet::new());
         for driver in drivers {
             if let Some(settings) = &driver.registration {
                 let keeper = Keeper::new(driver.name.clone(), settings.clone());
+                standings.push((keeper.name.clone(), keeper.standing.clone()));
                 keepers.spawn(keeper.keep(stopped.clone()));
             }
         }
-        Self { stop, keepers }
+        Self {
+            standings,
+            stop,
+            keepers,
+        }
+    }
+
+    /// What kubelet has said about each driver.
+    pub(super) fn standings(&self) -> Vec<(DriverName, Standing)> {
+        self.standings.clone()
     }
 
     /// Takes the sockets away, so that kubelet does not call drivers that are gone.

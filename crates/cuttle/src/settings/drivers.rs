@@ -59,7 +59,8 @@ impl Check<'_> {
                     "type",
                     "is required: it names the drivers to serve, such as rbd",
                 ),
-                "cephfs" | "nfs" | "liveness" | "controller" => {
+                "liveness" => self.wrong("type", "must be liveness alone, or drivers"),
+                "cephfs" | "nfs" | "controller" => {
                     self.wrong("type", format!("names {word}, which is not supported yet"));
                 }
                 _ => self.wrong("type", "must be rbd"),

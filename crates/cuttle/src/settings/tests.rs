@@ -128,7 +128,7 @@ fn drivers_to_come_are_told_from_unknown_ones() {
             .collect::<Vec<_>>()
             .join("; ")
     };
-    for kind in ["cephfs", "nfs", "liveness", "controller", "rbd,cephfs"] {
+    for kind in ["cephfs", "nfs", "controller", "rbd,cephfs"] {
         assert!(told(kind).contains("not supported yet"), "{kind}");
     }
     assert_eq!(told("s3"), "--type must be rbd, got \"s3\"");
@@ -137,6 +137,52 @@ fn drivers_to_come_are_told_from_unknown_ones() {
         twice.starts_with("--type must name each driver once, got \"rbd,rbd\""),
         "{twice}"
     );
+}
+
+#[test]
+fn pages_are_served_when_asked_for() {
+    assert_eq!(settings(&[]).unwrap().http, None);
+    let http = settings(&["--metricsport=9080"]).unwrap().http.unwrap();
+    assert_eq!((http.port, http.path.as_str()), (9080, "/metrics"));
+    let http = settings(&["--enableprofiling=true"]).unwrap().http.unwrap();
+    assert_eq!(http.port, 8080);
+    for wrong in [
+        "--metricsport=0",
+        "--metricsport=65536",
+        "--metricspath=metrics",
+        "--metricspath=/healthz",
+    ] {
+        settings(&[wrong]).unwrap_err();
+    }
+}
+
+/// As in ceph-csi's manifests: neither a name nor a node.
+#[test]
+fn liveness_needs_an_endpoint_alone() {
+    let read = |arguments: &[&str]| {
+        Settings::from_flags(&Given::parse(arguments.iter().map(|&a| a.to_owned())))
+    };
+    let manifest = [
+        "--type=liveness",
+        "--endpoint=unix:///csi/csi.sock",
+        "--metricsport=8680",
+        "--metricspath=/metrics",
+        "--polltime=60s",
+        "--timeout=3s",
+    ];
+    let settings = read(&manifest).unwrap();
+    let liveness = settings.liveness.unwrap();
+    assert!(settings.drivers.is_empty() && settings.http.unwrap().port == 8680);
+    assert_eq!(liveness.socket, Path::new("/csi/csi.sock"));
+    assert_eq!(liveness.period, Duration::from_secs(60));
+    let wrong = [
+        "--type=liveness",
+        "--endpoint=/csi",
+        "--timeout=0s",
+        "--polltime=0s",
+    ];
+    assert_eq!(read(&wrong).unwrap_err().mistakes().len(), 3);
+    read(&["--type=rbd,liveness"]).unwrap_err();
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! health and liveness.
 #![expect(clippy::unwrap_used, reason = "the helpers of tests fail the test")]
 
+mod http;
 mod kubelet;
 mod program;
 mod registration;

@@ -49,6 +49,20 @@ impl fmt::Display for LaneName {
 }
 
 impl LaneName {
+    /// The kind of lane and the cluster it is for, for figures.
+    #[must_use]
+    pub fn labels(&self) -> (&'static str, &str) {
+        match self {
+            Self::Cluster(cluster) => ("cluster", cluster),
+            Self::Stage(cluster) => ("stage", cluster),
+            Self::Unstage(cluster) => ("unstage", cluster),
+            Self::Publish => ("publish", ""),
+            Self::Unmount => ("unmount", ""),
+            Self::Probe => ("probe", ""),
+            Self::Listing => ("listing", ""),
+        }
+    }
+
     /// Name for the lane's threads; the kernel shows 15 bytes.
     fn thread_name(&self) -> &'static str {
         match self {
@@ -64,7 +78,7 @@ impl LaneName {
 }
 
 /// How much a lane takes on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct LaneLimits {
     /// Jobs at work at once.
     pub threads: usize,
@@ -83,6 +97,10 @@ pub struct LaneState {
     pub queued: usize,
     /// Threads beside those, with jobs that have used up their time and have not ended.
     pub overdue: usize,
+    /// How much the lane takes on.
+    pub limits: LaneLimits,
+    /// The age of the oldest job that waits, or that runs and is not overdue.
+    pub oldest: Option<Duration>,
 }
 
 /// Something to run, or to give up before it has begun. Neither panics.
@@ -108,7 +126,8 @@ struct LaneShared {
 
 #[derive(Default)]
 struct Work {
-    queue: VecDeque<Box<dyn Task>>,
+    /// What waits, and since when.
+    queue: VecDeque<(Instant, Box<dyn Task>)>,
     threads: usize,
     idle: usize,
     /// When each of the running tasks began, by its number.
@@ -148,6 +167,8 @@ impl Lane {
     pub(crate) fn state(&self) -> LaneState {
         let work = self.shared.work();
         LaneState {
+            limits: self.shared.limits,
+            oldest: work.oldest(),
             threads: work.threads,
             idle: work.idle,
             queued: work.queue.len(),
@@ -223,7 +244,7 @@ impl Lane {
                 Err(error) => tracing::warn!(lane = %self.shared.name, %error, "no further thread"),
             }
         }
-        work.queue.push_back(task);
+        work.queue.push_back((Instant::now(), task));
         drop(work);
         self.shared.wake.notify_one();
         Ok(())
@@ -231,7 +252,8 @@ impl Lane {
 
     /// Takes out everything that has not begun.
     pub(crate) fn clear(&self) -> Vec<Box<dyn Task>> {
-        self.shared.work().queue.drain(..).collect()
+        let mut work = self.shared.work();
+        work.queue.drain(..).map(|(_since, task)| task).collect()
     }
 
     fn start_thread(&self) -> std::io::Result<()> {
@@ -244,6 +266,14 @@ impl Lane {
     }
 }
 
+impl Work {
+    fn oldest(&self) -> Option<Duration> {
+        let waiting = self.queue.iter().map(|(since, _task)| since);
+        let oldest = waiting.chain(self.running.values()).min()?;
+        Some(oldest.elapsed())
+    }
+}
+
 impl LaneShared {
     fn work(&self) -> MutexGuard<'_, Work> {
         self.work.lock().unwrap_or_else(PoisonError::into_inner)
@@ -252,7 +282,7 @@ impl LaneShared {
     fn work_off(&self) {
         let mut work = self.work();
         loop {
-            if let Some(task) = work.queue.pop_front() {
+            if let Some((_since, task)) = work.queue.pop_front() {
                 let number = work.next;
                 work.next = work.next.wrapping_add(1);
                 work.running.insert(number, Instant::now());

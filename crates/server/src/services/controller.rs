@@ -57,7 +57,7 @@ impl ControllerService {
                 "this process serves no controller calls; start it with --controllerserver=true",
             )
         })?;
-        let call = Call::begin(&self.shared.ids, rpc, request.metadata());
+        let call = Call::begin(&self.shared, rpc, request.metadata());
         Ok((call, Arc::clone(parts)))
     }
 }

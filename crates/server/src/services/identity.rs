@@ -29,7 +29,7 @@ impl Identity for IdentityService {
         &self,
         request: Request<v1::GetPluginInfoRequest>,
     ) -> Result<Response<v1::GetPluginInfoResponse>, Status> {
-        let call = Call::begin(&self.shared.ids, Rpc::GetPluginInfo, request.metadata());
+        let call = Call::begin(&self.shared, Rpc::GetPluginInfo, request.metadata());
         let info = v1::GetPluginInfoResponse {
             name: self.driver.to_string(),
             vendor_version: self.version.clone(),
@@ -43,11 +43,7 @@ impl Identity for IdentityService {
         &self,
         request: Request<v1::GetPluginCapabilitiesRequest>,
     ) -> Result<Response<v1::GetPluginCapabilitiesResponse>, Status> {
-        let call = Call::begin(
-            &self.shared.ids,
-            Rpc::GetPluginCapabilities,
-            request.metadata(),
-        );
+        let call = Call::begin(&self.shared, Rpc::GetPluginCapabilities, request.metadata());
         let service = |kind: service::Type| {
             Type::Service(Service {
                 r#type: kind.into(),
@@ -74,7 +70,7 @@ impl Identity for IdentityService {
         &self,
         request: Request<v1::ProbeRequest>,
     ) -> Result<Response<v1::ProbeResponse>, Status> {
-        let call = Call::begin(&self.shared.ids, Rpc::Probe, request.metadata());
+        let call = Call::begin(&self.shared, Rpc::Probe, request.metadata());
         let ready = self.readiness.is_ready() && !self.shared.dispatcher.is_draining();
         if !ready {
             tracing::debug!(waiting_for = ?self.readiness.waiting_for(), "not ready");

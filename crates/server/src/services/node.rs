@@ -55,7 +55,7 @@ impl NodeService {
         let parts = self.parts.as_ref().ok_or_else(|| {
             unserved("this process serves no node calls; start it with --nodeserver=true")
         })?;
-        let call = Call::begin(&self.shared.ids, rpc, request.metadata());
+        let call = Call::begin(&self.shared, rpc, request.metadata());
         Ok((call, Arc::clone(parts)))
     }
 

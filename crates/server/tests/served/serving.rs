@@ -86,6 +86,7 @@ impl Served {
         let dispatcher = Dispatcher::new(DispatchOptions::default());
         let (stop, stopped) = oneshot::channel::<()>();
         let options = ServeOptions {
+            figures: cuttle_server::CallFigures::default(),
             drivers: vec![driver],
             dispatcher: dispatcher.clone(),
             drain: Duration::from_secs(2),
