@@ -253,7 +253,7 @@ fn services(
         listener,
         readiness: Readiness::new(),
         controller: driver.controller_service.then(|| parts.controller(driver)),
-        node: driver.node_service.then(|| parts.node(driver)),
+        node: driver.node_service.then(|| parts.node(driver)).flatten(),
     })
 }
 

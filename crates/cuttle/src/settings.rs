@@ -100,6 +100,8 @@ pub struct LivenessSettings {
 pub enum DriverKind {
     /// RBD images.
     Rbd,
+    /// CephFS subvolumes.
+    Cephfs,
 }
 
 /// How the program logs.

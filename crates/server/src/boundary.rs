@@ -5,6 +5,7 @@
 //! and what to do. Wire types do not go further than this module and the services around it.
 
 mod capability;
+pub(crate) mod cephfs;
 pub(crate) mod controller;
 pub(crate) mod create;
 mod mistakes;

@@ -6,7 +6,7 @@
 //! under the process.
 
 use std::borrow::Cow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use cuttle_model::{
     Class, ClusterId, ClusterSettings, ClusterTable, Code, Credentials, Explain, Secret, UserId,
@@ -64,8 +64,7 @@ impl Explain for ListingError {
     fn remedy(&self) -> Option<Cow<'static, str>> {
         Some(Cow::Borrowed(match self {
             Self::NowhereConfigured | Self::NotConfigured { .. } => {
-                "set rbd.listing.credentialsDirectory and rbd.listing.pools of the cluster in \
-                 config.json"
+                "set rbd.listing (or cephFS.listing) of the cluster in config.json"
             }
             Self::Unreadable { .. } | Self::Unusable { .. } => {
                 "mount a Secret with userID (without \"client.\") and userKey there"
@@ -79,18 +78,40 @@ pub(crate) fn is_offered(table: &ClusterTable) -> bool {
     table.iter().any(|cluster| cluster.rbd.listing.is_some())
 }
 
+/// The same for CephFS.
+pub(crate) fn is_cephfs_offered(table: &ClusterTable) -> bool {
+    table.iter().any(|cluster| cluster.cephfs.listing.is_some())
+}
+
 /// The credentials for listing a cluster. Reads two files.
 ///
 /// # Errors
 /// When none are configured, or the files are missing or unusable.
 pub(crate) fn credentials(cluster: &ClusterSettings) -> Result<Credentials, ListingError> {
-    let Some(listing) = &cluster.rbd.listing else {
-        return Err(ListingError::NotConfigured {
+    match &cluster.rbd.listing {
+        Some(listing) => read_credentials(&listing.credentials_directory),
+        None => Err(ListingError::NotConfigured {
             cluster: cluster.id.clone(),
-        });
-    };
+        }),
+    }
+}
+
+/// The same for CephFS.
+///
+/// # Errors
+/// As [`credentials`].
+pub(crate) fn cephfs_credentials(cluster: &ClusterSettings) -> Result<Credentials, ListingError> {
+    match &cluster.cephfs.listing {
+        Some(listing) => read_credentials(&listing.credentials_directory),
+        None => Err(ListingError::NotConfigured {
+            cluster: cluster.id.clone(),
+        }),
+    }
+}
+
+fn read_credentials(directory: &Path) -> Result<Credentials, ListingError> {
     let read = |name: &str| {
-        let path = listing.credentials_directory.join(name);
+        let path = directory.join(name);
         match std::fs::read_to_string(&path) {
             Ok(text) => Ok((path, Secret::new(text))),
             Err(source) => Err(ListingError::Unreadable { path, source }),
@@ -107,6 +128,29 @@ pub(crate) fn credentials(cluster: &ClusterSettings) -> Result<Credentials, List
         return Err(ListingError::Unusable { path });
     }
     Ok(Credentials { user, key })
+}
+
+/// Everything of CephFS that can be listed.
+///
+/// # Errors
+/// As [`sources`].
+pub(crate) fn cephfs_sources(
+    table: &ClusterTable,
+) -> Result<Vec<cuttle_volumes::cephfs::ListSource>, ListingError> {
+    let mut sources = Vec::new();
+    for cluster in table.iter() {
+        if let Some(listing) = &cluster.cephfs.listing {
+            sources.push(cuttle_volumes::cephfs::ListSource {
+                cluster: cluster.id.clone(),
+                file_systems: listing.file_systems.clone(),
+                credentials: read_credentials(&listing.credentials_directory)?,
+            });
+        }
+    }
+    if sources.is_empty() {
+        return Err(ListingError::NowhereConfigured);
+    }
+    Ok(sources)
 }
 
 /// Everything that can be listed.

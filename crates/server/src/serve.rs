@@ -20,8 +20,10 @@ use crate::dispatch::Dispatcher;
 use crate::figures::CallFigures;
 use crate::readiness::Readiness;
 use crate::rim::{Meter, RequestIds, Shared};
-use crate::services::{ControllerService, IdentityService, NodeService, Unserved};
-use crate::services::{RbdControllerParts, RbdNodeParts};
+use crate::services::{
+    CephfsControllerParts, CephfsControllerService, ControllerService, IdentityService,
+    NodeService, RbdControllerParts, RbdNodeParts, Unserved,
+};
 
 /// Largest request in bytes: room for hostile ones to be answered rather than cut off.
 const LARGEST_REQUEST: usize = 4 * 1024 * 1024;
@@ -40,10 +42,19 @@ pub struct DriverServices {
     pub listener: UnixListener,
     /// Readiness told by Probe.
     pub readiness: Readiness,
-    /// Controller operations on RBD volumes; absent on nodes.
-    pub controller: Option<RbdControllerParts>,
+    /// Controller operations; absent on nodes.
+    pub controller: Option<ControllerParts>,
     /// Node operations on RBD volumes; absent on controllers.
     pub node: Option<RbdNodeParts>,
+}
+
+/// The controller operations of one kind of volumes.
+#[derive(Debug)]
+pub enum ControllerParts {
+    /// RBD.
+    Rbd(RbdControllerParts),
+    /// CephFS.
+    Cephfs(CephfsControllerParts),
 }
 
 /// Everything that is served by one process.
@@ -130,17 +141,14 @@ async fn serve_driver(
         version: driver.version,
         readiness: driver.readiness,
     };
-    let controller = ControllerService::new(Arc::clone(&shared), driver.controller);
-    let node = NodeService::new(shared, driver.node);
+    let node = NodeService::new(Arc::clone(&shared), driver.node);
     let routes =
-        Routes::new(IdentityServer::new(identity).max_decoding_message_size(LARGEST_REQUEST))
-            .add_service(
-                ControllerServer::new(controller).max_decoding_message_size(LARGEST_REQUEST),
-            )
-            .add_service(NodeServer::new(node).max_decoding_message_size(LARGEST_REQUEST))
-            .add_service(GroupControllerServer::new(Unserved))
-            .add_service(SnapshotMetadataServer::new(Unserved))
-            .prepare();
+        Routes::new(IdentityServer::new(identity).max_decoding_message_size(LARGEST_REQUEST));
+    let routes = add_controller(routes, shared, driver.controller)
+        .add_service(NodeServer::new(node).max_decoding_message_size(LARGEST_REQUEST))
+        .add_service(GroupControllerServer::new(Unserved))
+        .add_service(SnapshotMetadataServer::new(Unserved))
+        .prepare();
     Server::builder()
         .max_concurrent_streams(MOST_STREAMS)
         .add_routes(routes)
@@ -149,6 +157,20 @@ async fn serve_driver(
             let _stop = stopped.wait_for(|stopped| *stopped).await;
         })
         .await
+}
+
+fn add_controller(routes: Routes, shared: Arc<Shared>, parts: Option<ControllerParts>) -> Routes {
+    let rbd = match parts {
+        Some(ControllerParts::Cephfs(parts)) => {
+            let service = CephfsControllerService::new(shared, parts);
+            let server = ControllerServer::new(service);
+            return routes.add_service(server.max_decoding_message_size(LARGEST_REQUEST));
+        }
+        Some(ControllerParts::Rbd(parts)) => Some(parts),
+        None => None,
+    };
+    let server = ControllerServer::new(ControllerService::new(shared, rbd));
+    routes.add_service(server.max_decoding_message_size(LARGEST_REQUEST))
 }
 
 /// Accepted connections. A failed accept is told and waited out, so that a process without free

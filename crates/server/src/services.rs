@@ -1,5 +1,7 @@
 //! The gRPC services: thin glue between wire messages, the boundary and the dispatcher.
 
+mod cephfs;
+mod cephfs_reply;
 mod controller;
 mod controller_reply;
 mod identity;
@@ -8,6 +10,8 @@ mod node_reply;
 mod plan;
 mod unserved;
 
+pub use cephfs::CephfsControllerParts;
+pub(crate) use cephfs::CephfsControllerService;
 pub(crate) use controller::ControllerService;
 pub use controller::RbdControllerParts;
 pub(crate) use identity::IdentityService;

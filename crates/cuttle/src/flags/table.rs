@@ -191,7 +191,7 @@ pub const FLAGS: &[Flag] = &[
     flag("stagingpath", Kind::Text, "/var/lib/kubelet/plugins/kubernetes.io/csi/", LATER, "root of staging paths, for healing rbd-nbd volumes"),
     flag("stderrthreshold", Kind::Text, "2", KLOG, "klog: severity that goes to standard error"),
     flag("timeout", Kind::Duration, "3s", Effect::Acted, "time-out of a probe: of --type=liveness, and of /healthz and /readyz"),
-    flag("type", Kind::Text, "", Effect::Acted, "drivers to serve, separated by commas: rbd; or liveness alone; cephfs, nfs and controller are not supported yet"),
+    flag("type", Kind::Text, "", Effect::Acted, "drivers to serve, separated by commas: rbd, cephfs; or liveness alone; nfs and controller are not supported yet"),
     flag("v", Kind::Number, "0", Effect::Acted, "verbosity: 0 to 3 information, 4 and 5 each outside call, from 6 everything"),
     flag("version", Kind::Switch, "false", Effect::Acted, "print versions and exit"),
     flag("vmodule", Kind::Text, "", KLOG, "klog: verbosity of single files"),

@@ -9,12 +9,15 @@ use cuttle_host::Host;
 use cuttle_image_export::LogSettings as ExportLog;
 use cuttle_node::rbd::RbdNode;
 use cuttle_node::{ExportProgram, NodeSettings};
-use cuttle_server::{ClusterDirectory, RbdControllerParts, RbdNodeParts};
+use cuttle_server::{
+    CephfsControllerParts, ClusterDirectory, ControllerParts, RbdControllerParts, RbdNodeParts,
+};
 use cuttle_volumes::ControllerSettings;
+use cuttle_volumes::cephfs::CephfsController;
 use cuttle_volumes::rbd::RbdController;
 use tracing::level_filters::LevelFilter;
 
-use crate::settings::{DriverSettings, LogFormat, LogSettings, Settings};
+use crate::settings::{DriverKind, DriverSettings, LogFormat, LogSettings, Settings};
 
 /// A user's own settings for Ceph's libraries, read when present.
 const CEPH_CONF: &str = "/etc/ceph/ceph.conf";
@@ -60,27 +63,34 @@ impl Parts {
     }
 
     /// The controller of a driver.
-    pub(super) fn controller(&self, driver: &DriverSettings) -> RbdControllerParts {
+    pub(super) fn controller(&self, driver: &DriverSettings) -> ControllerParts {
         let settings = ControllerSettings {
             instance: driver.instance.clone(),
             set_metadata: driver.set_metadata,
             cluster_name: driver.cluster_name.clone(),
             ..ControllerSettings::default()
         };
-        RbdControllerParts {
-            controller: RbdController::new(self.ceph.clone(), settings),
-            clusters: self.clusters.clone(),
+        let (ceph, clusters) = (self.ceph.clone(), self.clusters.clone());
+        match driver.kind {
+            DriverKind::Rbd => ControllerParts::Rbd(RbdControllerParts {
+                controller: RbdController::new(ceph, settings),
+                clusters,
+            }),
+            DriverKind::Cephfs => ControllerParts::Cephfs(CephfsControllerParts {
+                controller: CephfsController::new(ceph, settings),
+                clusters,
+            }),
         }
     }
 
-    /// The node of a driver.
-    pub(super) fn node(&self, driver: &DriverSettings) -> RbdNodeParts {
-        RbdNodeParts {
+    /// The node of a driver; CephFS has none yet.
+    pub(super) fn node(&self, driver: &DriverSettings) -> Option<RbdNodeParts> {
+        (driver.kind == DriverKind::Rbd).then(|| RbdNodeParts {
             node: RbdNode::new(self.host.clone(), self.ceph.clone(), self.node.clone()),
             clusters: self.clusters.clone(),
             id: driver.node.clone(),
             topology: std::collections::BTreeMap::new(),
-        }
+        })
     }
 }
 

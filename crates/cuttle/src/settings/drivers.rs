@@ -38,7 +38,8 @@ pub(super) fn drivers(check: &mut Check<'_>) -> Vec<DriverSettings> {
             instance: instance.clone(),
             controller_service: controller || both,
             node_service: node_server || both,
-            registration: registration.filter(|_| node_server || both),
+            // Nodes do not serve CephFS yet.
+            registration: registration.filter(|_| (node_server || both) && kind == DriverKind::Rbd),
             cluster_name: Some(given.text("clustername").to_owned())
                 .filter(|name| !name.is_empty()),
             set_metadata: given.switch("setmetadata"),
@@ -55,15 +56,16 @@ impl Check<'_> {
         for word in &words {
             match *word {
                 "rbd" => kinds.push(DriverKind::Rbd),
+                "cephfs" => kinds.push(DriverKind::Cephfs),
                 "" => self.wrong(
                     "type",
                     "is required: it names the drivers to serve, such as rbd",
                 ),
                 "liveness" => self.wrong("type", "must be liveness alone, or drivers"),
-                "cephfs" | "nfs" | "controller" => {
+                "nfs" | "controller" => {
                     self.wrong("type", format!("names {word}, which is not supported yet"));
                 }
-                _ => self.wrong("type", "must be rbd"),
+                _ => self.wrong("type", "must be rbd or cephfs"),
             }
         }
         let distinct: BTreeSet<&str> = words.iter().copied().collect();

@@ -162,7 +162,7 @@ pub(crate) fn get(
     check.finish_with(whole)
 }
 
-fn question(
+pub(super) fn question(
     check: &mut Check,
     volume_id: &str,
     secrets: &BTreeMap<String, String>,

@@ -14,7 +14,7 @@ use crate::rim::{Call, Shared};
 use crate::rpc::Rpc;
 use cuttle_volumes::rbd::RbdController;
 
-mod asking;
+pub(super) mod asking;
 mod changing;
 
 /// What a process needs to serve Controller for RBD.

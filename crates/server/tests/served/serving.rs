@@ -11,8 +11,8 @@ use cuttle_node::rbd::RbdNode;
 use cuttle_node::{ExportProgram, NodeSettings};
 use cuttle_server::dispatch::{DispatchOptions, Dispatcher};
 use cuttle_server::{
-    ClusterDirectory, DriverServices, RbdControllerParts, RbdNodeParts, Readiness, ServeOptions,
-    serve,
+    ClusterDirectory, ControllerParts, DriverServices, RbdControllerParts, RbdNodeParts, Readiness,
+    ServeOptions, serve,
 };
 use cuttle_volumes::ControllerSettings;
 use cuttle_volumes::rbd::RbdController;
@@ -151,7 +151,7 @@ fn driver(socket: &Path, readiness: Readiness, setup: Setup) -> DriverServices {
         version: "v1.2.3".to_owned(),
         listener: UnixListener::bind(socket).unwrap(),
         readiness,
-        controller,
+        controller: controller.map(ControllerParts::Rbd),
         node,
     }
 }

@@ -25,7 +25,7 @@ use crate::status::Doing;
 
 /// Why a question has no answer: no credentials, or what the operation says.
 #[derive(Debug, thiserror::Error)]
-enum AskError<E> {
+pub(in crate::services) enum AskError<E> {
     #[error(transparent)]
     Listing(ListingError),
     #[error(transparent)]
@@ -73,7 +73,11 @@ fn credentials<E>(
     }
 }
 
-fn question(doing: Doing, lane: LaneName, fingerprint: Fingerprint) -> Plan {
+pub(in crate::services) fn question(
+    doing: Doing,
+    lane: LaneName,
+    fingerprint: Fingerprint,
+) -> Plan {
     // The fingerprint stands for the request, so only an equal question finds the key taken.
     let key = Key::Question(format!("{doing} {fingerprint:?}"));
     Plan {
@@ -260,7 +264,10 @@ async fn look(
 }
 
 /// A migrated volume has no record to look at.
-fn composed(doing: &Doing, handle: VolumeHandle) -> Result<ComposedHandle, Failed> {
+pub(in crate::services) fn composed(
+    doing: &Doing,
+    handle: VolumeHandle,
+) -> Result<ComposedHandle, Failed> {
     match handle {
         VolumeHandle::Composed(handle) => Ok(handle),
         VolumeHandle::Migrated(_) => Err(Failed::new(doing.clone(), Migrated)),
