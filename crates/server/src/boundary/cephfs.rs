@@ -28,7 +28,7 @@ pub(crate) fn create(
     let name = check.take("name", CoName::new(wire.name));
     refuse_unsupported(
         &mut check,
-        wire.volume_content_source,
+        wire.volume_content_source.as_ref(),
         &wire.mutable_parameters,
     );
     let capabilities = capability::list(&mut check, wire.volume_capabilities);
@@ -60,7 +60,7 @@ pub(crate) fn create(
 
 fn refuse_unsupported(
     check: &mut Check,
-    source: Option<v1::VolumeContentSource>,
+    source: Option<&v1::VolumeContentSource>,
     mutable_parameters: &BTreeMap<String, String>,
 ) {
     if source.is_some() {
