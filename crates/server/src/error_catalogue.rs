@@ -58,10 +58,10 @@ fn code_at(text: &str) -> Option<u16> {
 }
 
 /// Four-digit numbers in the body of every `fn code(` and after `Code::new(`, `CUTTLE-` and
-/// `Own(`.
+/// `Own(`, and `Verdict::Running(`.
 fn codes_in(text: &str) -> BTreeSet<u16> {
     let mut found = BTreeSet::new();
-    for mark in ["Code::new(", "[CUTTLE-", "Verdict::Own(", "Own("] {
+    for mark in ["Code::new(", "[CUTTLE-", "Own(", "Verdict::Running("] {
         for (at, _) in text.match_indices(mark) {
             found.extend(code_at(&text[at + mark.len()..]));
         }

@@ -4,5 +4,6 @@
 
 mod http;
 mod kubelet;
+mod manifests;
 mod program;
 mod registration;
