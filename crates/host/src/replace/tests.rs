@@ -1,3 +1,5 @@
+//! Working mounts put over others wherever those are seen, other mount namespaces included.
+
 use std::io::Write;
 use std::process::Stdio;
 

@@ -1,3 +1,5 @@
+//! The messages to systemd, with a double of its bus behind a socket.
+
 use std::os::unix::net::UnixListener;
 use std::thread;
 
