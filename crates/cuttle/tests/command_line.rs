@@ -66,7 +66,7 @@ fn a_wrong_command_line_ends_with_64_and_all_its_mistakes() {
         Path::new(PROGRAM),
         &[
             "serve",
-            "--type=cephfs",
+            "--type=nfs",
             "--endpoint=tcp://1:2",
             "--nodeId=a",
             "--polltime=x",
@@ -78,7 +78,7 @@ fn a_wrong_command_line_ends_with_64_and_all_its_mistakes() {
         "CUTTLE-1101: 6 mistakes",
         "--nodeId is not a known flag; did you mean --nodeid?",
         "--polltime must be a duration",
-        "names cephfs, which is not supported yet",
+        "names nfs, which is not supported yet",
         "--drivername is required",
         "--nodeid is required",
         "--endpoint must be unix://<path>: a TCP port has no access control",

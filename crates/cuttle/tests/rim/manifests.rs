@@ -3,7 +3,7 @@
 
 use cuttle_testbed::Driver;
 
-use crate::program::{PATIENCE, Place};
+use crate::program::{PATIENCE, Place, wait};
 
 /// What the manifests of RBD give, but for the paths, which are a test's own.
 const PROVISIONER: [&str; 11] = [
@@ -35,8 +35,15 @@ fn starts(arguments: &[&str]) {
     let place = Place::new();
     let options = place.bare(arguments).socket(place.socket());
     let mut driver = Driver::start(&options).unwrap();
-    let log = driver.log_text();
-    assert!(log.contains("serving"), "{log}");
+    // The socket takes connections a little before.
+    wait("it serves", || {
+        let log = driver.log_text();
+        if log.contains("serving") {
+            Ok(())
+        } else {
+            Err(log)
+        }
+    });
     assert!(driver.terminate(PATIENCE).unwrap().success());
 }
 
