@@ -97,7 +97,7 @@ pub struct Flag {
 }
 
 const LATER: Effect = Effect::None("this is not supported yet");
-const CEPHFS: Effect = Effect::None("CephFS is not supported yet");
+const CEPHFS: Effect = Effect::None("nodes do not mount CephFS yet");
 const TOPOLOGY: Effect = Effect::None("topology and read affinity are not supported yet");
 const CLONES: Effect = Effect::None("snapshots and clones are not supported yet");
 const PROFILING: Effect =
@@ -179,7 +179,7 @@ pub const FLAGS: &[Flag] = &[
     flag("pidlimit", Kind::Number, "0", LATER, "process limit of the cgroup; -1 for the most"),
     flag("pluginpath", Kind::Text, "/var/lib/kubelet/plugins", Effect::Acted, "directory of kubelet's plugins, by kubelet's path; see --kubelet-registration-path"),
     flag("polltime", Kind::Duration, "60s", Effect::Acted, "interval of the liveness probe"),
-    flag("radosnamespacecephfs", Kind::Text, "", CEPHFS, "RADOS namespace of the CephFS journal"),
+    flag("radosnamespacecephfs", Kind::Text, "", Effect::None("cephFS.radosNamespace in config.json counts, as for current ceph-csi"), "RADOS namespace of the CephFS journal"),
     flag("rbdhardmaxclonedepth", Kind::Count, "8", CLONES, "clone depth at which a flatten must end first, 1 to 14"),
     flag("rbdsoftmaxclonedepth", Kind::Count, "4", CLONES, "clone depth at which flattening begins, at most --rbdhardmaxclonedepth"),
     own("registration-dir", Kind::Text, "", "the directory in which kubelet looks for plugins; when given, the node's drivers are registered with kubelet"),

@@ -6,6 +6,7 @@
     reason = "the helpers of tests fail the test"
 )]
 
+mod calls;
 mod faults;
 mod life;
 mod setup;
