@@ -291,18 +291,20 @@ struct BindPlan {
     flags: MountFlags,
 }
 
-/// What tells a mount from others while it exists.
+/// What tells a mount from others. The kernel gives the id of a mount that is gone to the next one,
+/// so the device has to be the same, too.
 #[derive(Debug, Clone, Copy)]
 struct Seen {
     id: u64,
-    device: DeviceNumber,
+    /// `None` where files show another device than the mount table: btrfs numbers its subvolumes.
+    device: Option<DeviceNumber>,
 }
 
 impl Seen {
     fn of(mount: &Mount) -> Self {
         Self {
             id: mount.id.into(),
-            device: mount.device,
+            device: (mount.fs_type != "btrfs").then_some(mount.device),
         }
     }
 
@@ -317,11 +319,10 @@ impl Seen {
             minor: found.stx_dev_minor,
         };
         let told = StatxFlags::from_bits_retain(found.stx_mask);
-        let is_same = match told.contains(StatxFlags::MNT_ID) {
-            true => found.stx_mnt_id == self.id,
-            false => device == self.device,
-        };
-        is_same
+        let tells_id = told.contains(StatxFlags::MNT_ID);
+        let is_same_id = !tells_id || found.stx_mnt_id == self.id;
+        let is_same_device = self.device.map_or(tells_id, |seen| seen == device);
+        (is_same_id && is_same_device)
             .then_some(())
             .ok_or_else(|| Failure::at("statx")(CHANGED))
     }
