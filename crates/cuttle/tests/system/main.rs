@@ -13,6 +13,7 @@
 
 mod bad_input;
 mod calls;
+mod cephfs;
 mod crash_controller;
 mod crash_node;
 mod hang;

@@ -8,12 +8,12 @@ use cuttle_model::{
     ByteSize, CapacityRange, CephfsParameters, ClusterSettings, ClusterTable, CoName, FsName,
     PoolName, VolumeCapability, round_for_subvolume,
 };
-use cuttle_volumes::ExpandVolume;
 use cuttle_volumes::cephfs::CreateVolume;
+use cuttle_volumes::{DeleteVolume, ExpandVolume};
 
-use super::controller::Validate;
+use super::controller::{Question, Validate};
 use super::mistakes::{Check, Mistake, Mistakes};
-use super::secrets::{SecretsOf, credentials};
+use super::secrets::{SecretsOf, admin_credentials};
 use super::{capability, cluster, controller, volume};
 
 /// Checks CreateVolume.
@@ -45,7 +45,7 @@ pub(crate) fn create(
         None => Some(None),
         Some(wire) => range(&mut check, wire).map(Some),
     };
-    let credentials = credentials(&mut check, &wire.secrets, SecretsOf::Provisioner);
+    let credentials = admin_credentials(&mut check, &wire.secrets, SecretsOf::Provisioner);
     let whole = (|| {
         Some(CreateVolume {
             name: name?,
@@ -111,6 +111,54 @@ fn range(check: &mut Check, wire: v1::CapacityRange) -> Option<CapacityRange> {
     check.take("capacity_range", rounded).map(|_| range)
 }
 
+/// Checks DeleteVolume.
+///
+/// # Errors
+/// All mistakes of the request.
+pub(crate) fn delete(
+    wire: &v1::DeleteVolumeRequest,
+    table: &ClusterTable,
+) -> Result<DeleteVolume, Mistakes> {
+    let mut check = Check::default();
+    let found = volume(&mut check, &wire.volume_id, table);
+    let credentials = admin_credentials(&mut check, &wire.secrets, SecretsOf::Provisioner);
+    let whole = found
+        .zip(credentials)
+        .map(|((handle, _), credentials)| DeleteVolume {
+            handle,
+            credentials,
+        });
+    check.finish_with(whole)
+}
+
+/// Checks ControllerGetVolume and ControllerGetVolumeHealth.
+///
+/// # Errors
+/// All mistakes of the request.
+pub(crate) fn get(
+    volume_id: &str,
+    secrets: &BTreeMap<String, String>,
+    table: &ClusterTable,
+) -> Result<Question, Mistakes> {
+    let mut check = Check::default();
+    let whole = question(&mut check, volume_id, secrets, table);
+    check.finish_with(whole)
+}
+
+fn question(
+    check: &mut Check,
+    volume_id: &str,
+    secrets: &BTreeMap<String, String>,
+    table: &ClusterTable,
+) -> Option<Question> {
+    let credentials = if secrets.is_empty() {
+        Some(None)
+    } else {
+        admin_credentials(check, secrets, SecretsOf::Provisioner).map(Some)
+    };
+    controller::question_as(check, volume_id, credentials, table)
+}
+
 /// Checks ControllerExpandVolume.
 ///
 /// # Errors
@@ -121,7 +169,7 @@ pub(crate) fn expand(
 ) -> Result<ExpandVolume, Mistakes> {
     let mut check = Check::default();
     let found = volume(&mut check, &wire.volume_id, table);
-    let credentials = credentials(&mut check, &wire.secrets, SecretsOf::Resizer);
+    let credentials = admin_credentials(&mut check, &wire.secrets, SecretsOf::Resizer);
     let range = match wire.capacity_range {
         Some(wire) if wire.required_bytes != 0 => range(&mut check, wire),
         Some(_) | None => {
@@ -159,7 +207,7 @@ pub(crate) fn validate(
     table: &ClusterTable,
 ) -> Result<Validate, Mistakes> {
     let mut check = Check::default();
-    let volume = controller::question(&mut check, &wire.volume_id, &wire.secrets, table);
+    let volume = question(&mut check, &wire.volume_id, &wire.secrets, table);
     let capabilities = capability::list(&mut check, wire.volume_capabilities);
     let objection = objection(
         capabilities.as_deref().unwrap_or_default(),

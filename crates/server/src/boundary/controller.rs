@@ -162,18 +162,28 @@ pub(crate) fn get(
     check.finish_with(whole)
 }
 
-pub(super) fn question(
+fn question(
     check: &mut Check,
     volume_id: &str,
     secrets: &BTreeMap<String, String>,
     table: &ClusterTable,
 ) -> Option<Question> {
-    let found = volume(check, volume_id, table);
     let credentials = if secrets.is_empty() {
         Some(None)
     } else {
         credentials(check, secrets, SecretsOf::Provisioner).map(Some)
     };
+    question_as(check, volume_id, credentials, table)
+}
+
+/// The question about a volume with these credentials; no credentials are a mistake noted already.
+pub(super) fn question_as(
+    check: &mut Check,
+    volume_id: &str,
+    credentials: Option<Option<Credentials>>,
+    table: &ClusterTable,
+) -> Option<Question> {
+    let found = volume(check, volume_id, table);
     found
         .zip(credentials)
         .map(|((handle, cluster), credentials)| Question {

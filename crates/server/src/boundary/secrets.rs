@@ -1,5 +1,6 @@
 //! Credentials from a request's secrets. No message shows a value.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use cuttle_model::{Credentials, Secret, UserId};
@@ -45,28 +46,53 @@ pub(crate) fn credentials(
         let key = key_text(check, "secrets.key", key);
         return user.zip(key).map(|(user, key)| Credentials { user, key });
     }
-    let user = match value("userID") {
-        Some(text) => user(check, "secrets.userID", text),
-        None => missing(check, "secrets.userID", of),
+    named(check, secrets, of, ("userID", "userKey"))
+}
+
+/// The administrator's user and key, with which CephFS volumes are made: `adminID` and `adminKey`.
+pub(crate) fn admin_credentials(
+    check: &mut Check,
+    secrets: &BTreeMap<String, String>,
+    of: SecretsOf,
+) -> Option<Credentials> {
+    named(check, secrets, of, ("adminID", "adminKey"))
+}
+
+/// User and key under these names.
+fn named(
+    check: &mut Check,
+    secrets: &BTreeMap<String, String>,
+    of: SecretsOf,
+    names: (&'static str, &'static str),
+) -> Option<Credentials> {
+    let value = |name: &str| secrets.get(name).map(|text| text.trim_end());
+    let user = match value(names.0) {
+        Some(text) => user(check, format!("secrets.{}", names.0), text),
+        None => missing(check, names.0, of, names),
     };
-    let key = match value("userKey") {
-        Some(text) => key_text(check, "secrets.userKey", text),
-        None => missing(check, "secrets.userKey", of),
+    let key = match value(names.1) {
+        Some(text) => key_text(check, format!("secrets.{}", names.1), text),
+        None => missing(check, names.1, of, names),
     };
     user.zip(key).map(|(user, key)| Credentials { user, key })
 }
 
-fn missing<T>(check: &mut Check, field: &'static str, of: SecretsOf) -> Option<T> {
+fn missing<T>(
+    check: &mut Check,
+    field: &'static str,
+    of: SecretsOf,
+    (user, key): (&str, &str),
+) -> Option<T> {
     let parameter = of.parameter();
     check.add(Mistake::invalid(
-        field,
+        format!("secrets.{field}"),
         "is missing",
-        format!("name a Secret with userID and userKey in the StorageClass ({parameter})"),
+        format!("name a Secret with {user} and {key} in the StorageClass ({parameter})"),
     ));
     None
 }
 
-fn user(check: &mut Check, field: &'static str, text: &str) -> Option<UserId> {
+fn user(check: &mut Check, field: impl Into<Cow<'static, str>>, text: &str) -> Option<UserId> {
     match UserId::new(text) {
         Ok(user) => Some(user),
         Err(error) => {
@@ -81,7 +107,7 @@ fn user(check: &mut Check, field: &'static str, text: &str) -> Option<UserId> {
     }
 }
 
-fn key_text(check: &mut Check, field: &'static str, text: &str) -> Option<Secret> {
+fn key_text(check: &mut Check, field: impl Into<Cow<'static, str>>, text: &str) -> Option<Secret> {
     let base64 = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/' | b'=');
     let rule = if text.is_empty() {
         "must not be empty"
@@ -110,6 +136,29 @@ mod tests {
         let mut check = Check::default();
         let found = credentials(&mut check, &secrets, SecretsOf::Provisioner);
         check.finish().map_err(|m| m.to_string()).map(|()| found)
+    }
+
+    #[test]
+    fn cephfs_volumes_are_made_by_the_administrator() {
+        let secrets = [
+            ("adminID", "csi"),
+            ("adminKey", "AQB+/==\n"),
+            ("userID", "x"),
+        ]
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .into();
+        let mut check = Check::default();
+        let found = admin_credentials(&mut check, &secrets, SecretsOf::Provisioner).unwrap();
+        assert_eq!(
+            (found.user.as_str(), found.key.expose()),
+            ("csi", "AQB+/==")
+        );
+        let mut check = Check::default();
+        let none = BTreeMap::new();
+        assert!(admin_credentials(&mut check, &none, SecretsOf::Resizer).is_none());
+        let text = check.finish().unwrap_err().to_string();
+        assert!(text.contains("secrets.adminID: is missing"), "{text}");
+        assert!(text.contains("secrets.adminKey: is missing"), "{text}");
     }
 
     #[test]

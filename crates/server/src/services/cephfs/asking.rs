@@ -164,7 +164,7 @@ pub(super) async fn get(
     let fingerprint = fingerprint(&wire);
     let table = parts.clusters.snapshot();
     offered(&doing, &table)?;
-    let asked = controller::get(&wire.volume_id, &std::collections::BTreeMap::new(), &table)
+    let asked = boundary::get(&wire.volume_id, &std::collections::BTreeMap::new(), &table)
         .map_err(|mistakes| Failed::new(doing.clone(), mistakes))?;
     let volume = look(shared, visit, parts, asked, (doing, fingerprint)).await?;
     Ok(reply::described(wire.volume_id, &volume))
@@ -180,7 +180,7 @@ pub(super) async fn health(
     let doing = doing("look at the health of", &wire.volume_id);
     let fingerprint = fingerprint(&wire);
     let table = parts.clusters.snapshot();
-    let asked = controller::get(&wire.volume_id, &wire.secrets, &table)
+    let asked = boundary::get(&wire.volume_id, &wire.secrets, &table)
         .map_err(|mistakes| Failed::new(doing.clone(), mistakes))?;
     let volume = look(shared, visit, parts, asked, (doing, fingerprint)).await?;
     Ok(reply::health(wire.volume_id, volume.trouble.as_deref()))

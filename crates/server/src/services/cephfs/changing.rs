@@ -5,7 +5,7 @@ use std::sync::Arc;
 use cuttle_csi::v1;
 
 use super::CephfsControllerParts;
-use crate::boundary::{cephfs as boundary, controller};
+use crate::boundary::cephfs as boundary;
 use crate::dispatch::{Hold, Key};
 use crate::rim::{Failed, Plan, Shared, Visit};
 use crate::services::controller_reply as reply;
@@ -51,8 +51,8 @@ pub(super) async fn delete(
     let doing = doing("delete", &wire.volume_id);
     let fingerprint = fingerprint(&wire);
     let table = parts.clusters.snapshot();
-    let request = controller::delete(&wire, &table)
-        .map_err(|mistakes| Failed::new(doing.clone(), mistakes))?;
+    let request =
+        boundary::delete(&wire, &table).map_err(|mistakes| Failed::new(doing.clone(), mistakes))?;
     let plan = Plan {
         doing,
         keys: vec![(Key::Volume(request.handle.encode()), Hold::Alone)],
