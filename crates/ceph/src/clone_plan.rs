@@ -78,7 +78,8 @@ impl ClonePlan {
 }
 
 impl Io {
-    /// Plans a clone with that size and metadata, without making it. Features and object size that
+    /// Plans a clone with that identifier, which must be new in the pool and namespace, that size
+    /// and that metadata, without making it. Features and object size that
     /// the options do not give are the parent's. `None`: this clone is not of the everyday kind;
     /// use [`Io::clone_image`].
     ///
@@ -86,9 +87,10 @@ impl Io {
     /// Any failure to read the pool's settings.
     ///
     /// # Blocking
-    /// As [`Io::plan_image`].
-    pub fn plan_clone(
+    /// As [`Io::plan_image_as`].
+    pub fn plan_clone_as(
         &self,
+        id: &ImageId,
         name: &ImageName,
         size: ByteSize,
         options: &ImageOptions,
@@ -105,7 +107,7 @@ impl Io {
             order: Some(options.order.unwrap_or(parent.order)),
             ..options.clone()
         };
-        let Some(image) = self.plan_image(name, size, &options, metadata)? else {
+        let Some(image) = self.plan_image_as(id, name, size, &options, metadata)? else {
             return Ok(None);
         };
         self.link(image, parent)
@@ -125,20 +127,50 @@ impl Io {
             .assert_exists()
             .exec("rbd", "parent_attach", &attach)
             .exec("rbd", "op_features_set", &structs::op_features(CLONE_CHILD));
+        let (object, write) = self.child_link(parent, image.id())?;
+        Ok(ClonePlan {
+            parent_link: (header_object(image.id()), parent_link),
+            child_link: (parent.io.clone(), object, write),
+            image,
+        })
+    }
+
+    /// Makes a parent's snapshot know a clone of this pool and namespace that shows it already.
+    ///
+    /// # Errors
+    /// `is_absent` when the snapshot is gone or in the trash.
+    ///
+    /// # Blocking
+    /// One round trip.
+    ///
+    /// # Idempotency
+    /// Idempotent.
+    pub fn attach_child(&self, parent: &CloneParent, child: &ImageId) -> Result<(), Error> {
+        let (object, write) = self
+            .child_link(parent, child)
+            .map_err(|errno| self.error("rbd.plan", &self.name(child.as_str()), errno))?;
+        match parent.io.write(&object, &write) {
+            Err(error) if error.is_present() => Ok(()),
+            outcome => outcome,
+        }
+    }
+
+    /// Object and write that make a parent's snapshot know its clone.
+    fn child_link(
+        &self,
+        parent: &CloneParent,
+        child: &ImageId,
+    ) -> Result<(String, WriteOp), Errno> {
         let child = ChildSpec {
             pool: self.pool_id().get(),
             namespace: self.namespace().to_string(),
-            image: image.id().to_string(),
+            image: child.to_string(),
         };
         let attach = structs::child(parent.snapshot.get(), &child)?;
-        let child_link = WriteOp::new()
+        let write = WriteOp::new()
             .assert_exists()
             .exec("rbd", "child_attach", &attach);
-        Ok(ClonePlan {
-            parent_link: (header_object(image.id()), parent_link),
-            child_link: (parent.io.clone(), header_object(&parent.image), child_link),
-            image,
-        })
+        Ok((header_object(&parent.image), write))
     }
 
     /// Object and write that give an image that nobody has open a user's snapshot, with a number

@@ -106,6 +106,24 @@ impl Explain for LocateError {
 }
 
 impl Located {
+    /// The journal that holds the names of something else that lies beside it, such as the
+    /// snapshots of a volume.
+    ///
+    /// # Errors
+    /// As [`Located::journal`].
+    pub fn journal_of(
+        &self,
+        kind: Kind,
+        settings: &ClusterSettings,
+        instance: &InstanceId,
+    ) -> Result<Journal, LocateError> {
+        let other = Self {
+            kind,
+            ..self.clone()
+        };
+        other.journal(settings, instance)
+    }
+
     /// The journal that holds the name.
     ///
     /// # Errors

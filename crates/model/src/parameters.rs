@@ -155,6 +155,9 @@ impl RbdParameters {
 }
 
 impl VolumeMetadata {
+    /// The keys of all entries.
+    pub const KEYS: [&'static str; 3] = [PVC_NAME_KEY, PVC_NAMESPACE_KEY, PV_NAME_KEY];
+
     fn read(given: &BTreeMap<String, String>) -> Self {
         let value = |key| given.get(key).filter(|text| !text.is_empty()).cloned();
         Self {

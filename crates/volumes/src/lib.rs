@@ -15,6 +15,7 @@ pub mod rbd;
 mod reach;
 mod settings;
 pub mod share;
+mod snapshots;
 
 pub use existing::{
     Created, DeleteVolume, Deleted, ExpandVolume, Expanded, GetVolume, ListVolumes, ListedVolume,
@@ -22,3 +23,4 @@ pub use existing::{
 };
 pub use reach::ReachError;
 pub use settings::ControllerSettings;
+pub use snapshots::{ContentSource, DeleteSnapshot, MadeSnapshot, SourceKind};

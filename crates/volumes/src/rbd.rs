@@ -8,6 +8,7 @@
 
 mod capability;
 mod capacity;
+mod clone;
 mod context;
 mod controller;
 mod create;
@@ -16,9 +17,13 @@ mod expand;
 mod get;
 mod header;
 mod in_use;
+mod labels;
 mod list;
 mod maker;
 mod remains;
+mod snapshot;
+mod source;
+mod temporary;
 mod unfinished;
 mod validate;
 
@@ -30,4 +35,6 @@ pub use delete::DeleteError;
 pub use expand::ExpandError;
 pub use get::GetError;
 pub use list::{ListError, ListSource};
+pub use snapshot::{CreateSnapshot, CreateSnapshotError};
+pub use source::SourceError;
 pub use validate::ValidateError;

@@ -31,16 +31,24 @@ impl Default for ControllerSettings {
 }
 
 /// The metadata key for the name of the Kubernetes cluster.
-const CLUSTER_NAME_KEY: &str = "csi.ceph.com/cluster/name";
+pub(crate) const CLUSTER_NAME_KEY: &str = "csi.ceph.com/cluster/name";
 
 impl ControllerSettings {
     /// The metadata for a new volume; none unless `--setmetadata` is given.
     pub(crate) fn metadata_of(&self, facts: &VolumeMetadata) -> Vec<(String, String)> {
+        self.labels(facts.entries())
+    }
+
+    /// The metadata of something that is for what these facts name; none unless `--setmetadata` is
+    /// given.
+    pub(crate) fn labels<'f>(
+        &self,
+        facts: impl Iterator<Item = (&'static str, &'f str)>,
+    ) -> Vec<(String, String)> {
         if !self.set_metadata {
             return Vec::new();
         }
         let mut metadata: Vec<(String, String)> = facts
-            .entries()
             .map(|(key, value)| (key.to_owned(), value.to_owned()))
             .collect();
         if let Some(name) = &self.cluster_name {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use ceph::{CloneParent, ClonePlan, ImageOptions, OpenMode, SnapId, SnapshotOf, header_object};
-use cuttle_model::{ByteSize, ImageId, ImageName};
+use cuttle_model::{ByteSize, ImageId, ImageName, ObjectUuid};
 
 use crate::setup::{FEATURES, SIZE, Setup, image, setup};
 
@@ -25,6 +25,10 @@ fn parent(setup: &Setup, name: &str) -> CloneParent {
         snapshot,
         size: stat.size,
     }
+}
+
+fn random_id() -> ImageId {
+    ImageId::of(&ObjectUuid::random())
 }
 
 fn write(open: &ceph::Image, offset: u64, data: &[u8]) {
@@ -51,7 +55,8 @@ fn options(features: Option<u64>) -> ImageOptions {
 }
 
 fn plan(setup: &Setup, name: &str, features: Option<u64>, parent: &CloneParent) -> ClonePlan {
-    let plan = setup.io.plan_clone(
+    let plan = setup.io.plan_clone_as(
+        &random_id(),
         &image(name),
         SIZE,
         &options(features),
@@ -123,9 +128,14 @@ fn a_larger_clone_shows_the_parent_and_then_nothing() {
     let setup = setup();
     let parent = parent(&setup, "parent");
     let size = ByteSize::from_bytes(SIZE.bytes() * 2);
-    let plan = setup
-        .io
-        .plan_clone(&image("c"), size, &options(Some(FEATURES)), &[], &parent);
+    let plan = setup.io.plan_clone_as(
+        &random_id(),
+        &image("c"),
+        size,
+        &options(Some(FEATURES)),
+        &[],
+        &parent,
+    );
     let plan = plan.unwrap().unwrap();
     setup.io.create_planned_clone(&plan).unwrap();
     let info = setup.rbd_json(&["info", &setup.spec("c")]);

@@ -21,6 +21,7 @@
 //! An everyday image costs four round trips one after the other. A failure that is certain is
 //! undone; one that may still take effect (ETIMEDOUT) is left for the repeated request to take up.
 
+mod clone;
 mod error;
 mod existing;
 mod fit;
@@ -28,24 +29,27 @@ mod make;
 mod undo;
 
 use ceph::{Cluster, Io};
-use cuttle_journal::{Journal, JournalError, Kind, Reserved};
+use cuttle_journal::{Journal, Kind, Reserved};
 use cuttle_model::parameters::Parsed;
 use cuttle_model::{
     ByteSize, CapacityRange, ClusterSettings, ClusterTable, CoName, Credentials, ObjectUuid,
     VolumeCapability, round_for_image,
 };
 
+use clone::{Origin, size_of_clone};
 pub use error::CreateError;
 
 use crate::existing::Created;
-use crate::rbd::capability::refusal_of_empty;
+use crate::rbd::capability::{refusal, refusal_of_empty};
 use crate::rbd::controller::{RbdController, open_pool};
+use crate::rbd::source::{SourceError, Wanted};
 use crate::reach::{NamedBy, ReachError};
+use crate::snapshots::ContentSource;
 
 /// How often a creation begins again when others delete or make the same volume meanwhile.
 const ATTEMPTS: u32 = 16;
 
-/// A request for a new, empty volume.
+/// A request for a new volume.
 #[derive(Debug, Clone)]
 pub struct CreateVolume {
     /// The name by which the orchestrator knows the request.
@@ -54,6 +58,8 @@ pub struct CreateVolume {
     pub range: CapacityRange,
     /// How the volume will be used.
     pub capabilities: Vec<VolumeCapability>,
+    /// What the volume's data comes from; `None` for an empty one.
+    pub source: Option<ContentSource>,
     /// The checked parameters of the StorageClass.
     pub parsed: Parsed,
     /// The Ceph user.
@@ -63,11 +69,14 @@ pub struct CreateVolume {
 /// One creation under way.
 pub(crate) struct Creation<'r> {
     controller: &'r RbdController,
+    table: &'r ClusterTable,
     request: &'r CreateVolume,
     settings: &'r ClusterSettings,
     cluster: &'r Cluster,
     io: Io,
     journal: Journal,
+    /// What the volume shows.
+    origin: Origin,
     /// The size of a new image.
     size: ByteSize,
     /// What tells this creation from all others in the record.
@@ -104,11 +113,19 @@ impl RbdController {
         request: &CreateVolume,
     ) -> Result<Created, CreateError> {
         for capability in &request.capabilities {
-            if let Some(refusal) = refusal_of_empty(capability) {
+            let refused = match &request.source {
+                Some(_) => refusal(capability),
+                None => refusal_of_empty(capability),
+            };
+            if let Some(refusal) = refused {
                 return Err(CreateError::Capability { refusal });
             }
         }
-        let size = round_for_image(request.range.required, request.range.limit)?;
+        let origin = self.origin(table, request)?;
+        let size = match origin.source() {
+            Some(source) => size_of_clone(request.range, source.size)?,
+            None => round_for_image(request.range.required, request.range.limit)?,
+        };
         let largest = request.parsed.parameters.largest_image();
         if size > largest {
             return Err(CreateError::TooLarge { size, largest });
@@ -123,7 +140,9 @@ impl RbdController {
         let io = open_pool(&settings, &cluster, &parameters.pool)?;
         let creation = Creation {
             controller: self,
+            table,
             request,
+            origin,
             settings: &settings,
             cluster: &cluster,
             journal: Journal::new(Kind::Volume, io.clone(), &self.settings.instance),
@@ -134,6 +153,24 @@ impl RbdController {
         };
         creation.check_pools()?;
         creation.run()
+    }
+
+    /// What the requested volume is to show.
+    fn origin(&self, table: &ClusterTable, request: &CreateVolume) -> Result<Origin, CreateError> {
+        let Some(ContentSource { kind, handle }) = &request.source else {
+            return Ok(Origin::Empty);
+        };
+        let wanted = Wanted {
+            kind: *kind,
+            handle,
+            asked: &request.parsed.parameters.cluster,
+            credentials: &request.credentials,
+        };
+        match self.source(table, &wanted) {
+            Ok(source) => Ok(Origin::Of(Box::new(source))),
+            Err(SourceError::Absent { kind, handle }) => Ok(Origin::Gone { kind, handle }),
+            Err(error) => Err(error.into()),
+        }
     }
 }
 
@@ -168,9 +205,9 @@ impl Creation<'_> {
         let mut look_first = self.controller.asked.note(&place);
         for _attempt in 0..ATTEMPTS {
             let offered = ObjectUuid::random();
-            let reserved = self.reserve(&offered, look_first);
+            let reserved = self.reserve(&offered, look_first)?;
             look_first = true;
-            let attempt = match reserved.map_err(|error| self.journal_failed(error))? {
+            let attempt = match reserved {
                 Reserved::New => self.make_new(&offered)?,
                 Reserved::Taken(entry) => self
                     .take_up(&entry)
@@ -185,11 +222,17 @@ impl Creation<'_> {
     }
 
     /// Takes the name for `offered`, or learns who has it.
-    fn reserve(&self, offered: &ObjectUuid, look_first: bool) -> Result<Reserved, JournalError> {
-        let name = &self.request.name;
-        if look_first && let Some(entry) = self.journal.find(name)? {
+    fn reserve(&self, offered: &ObjectUuid, look_first: bool) -> Result<Reserved, CreateError> {
+        let (name, gone) = (&self.request.name, self.origin.error());
+        let failed = |error| self.journal_failed(error);
+        if (look_first || gone.is_some())
+            && let Some(entry) = self.journal.find(name).map_err(failed)?
+        {
             return Ok(Reserved::Taken(entry));
         }
-        self.journal.reserve(name, offered)
+        match gone {
+            Some(error) => Err(error),
+            None => self.journal.reserve(name, offered).map_err(failed),
+        }
     }
 }

@@ -8,133 +8,33 @@
 //! record that is missing while a name or an image still speaks of it is what an interrupted
 //! create, or an interrupted delete of ceph-csi, leaves; both are finished here.
 
-use std::borrow::Cow;
-
-use ceph::{Cluster, Io};
+use ceph::{Cluster, Io, SnapshotOf};
 use cuttle_journal::{Journal, JournalError, Kind, LocateError, Located, locate};
 use cuttle_model::{
-    Class, ClusterSettings, ClusterTable, CoName, Code, ComposedHandle, Credentials, Explain,
-    ImageId, ImageName, Left, MigratedHandle, ObjectUuid, RadosNamespace, VolumeHandle,
+    ClusterSettings, ClusterTable, CoName, ComposedHandle, Credentials, ImageId, ImageName,
+    MigratedHandle, ObjectUuid, RadosNamespace, VolumeHandle,
 };
 use tracing::{info, warn};
+
+mod error;
+
+pub use error::DeleteError;
 
 use crate::existing::{DeleteVolume, Deleted};
 use crate::rbd::controller::RbdController;
 use crate::rbd::in_use::watchers;
 use crate::rbd::remains::{self, Presence};
-use crate::reach::{NamedBy, ReachError, class_of};
-
-/// Why a volume was not removed.
-#[derive(Debug, thiserror::Error)]
-pub enum DeleteError {
-    /// The cluster cannot be worked in.
-    #[error(transparent)]
-    Reach(#[from] ReachError),
-    /// The record could not be looked up.
-    #[error(transparent)]
-    Locate(#[from] LocateError),
-    /// The journal failed.
-    #[error(transparent)]
-    Journal(#[from] JournalError),
-    /// Clients have the image open.
-    #[error("image {image} is in use by {}", .watchers.join(", "))]
-    InUse {
-        /// The image.
-        image: ImageName,
-        /// Their addresses.
-        watchers: Vec<String>,
-    },
-    /// The volume's encryption key lies in a key store, which deleting would orphan.
-    #[error("volume is encrypted with a key in key store \"{store}\", which is not supported yet")]
-    Encrypted {
-        /// The store's identifier.
-        store: String,
-    },
-    /// The image holds what must go first, or is being migrated.
-    #[error("image {image} cannot be moved to the trash")]
-    Held {
-        /// The image.
-        image: ImageName,
-        /// Ceph's answer.
-        #[source]
-        source: ceph::Error,
-    },
-    /// The image could not be removed.
-    #[error("could not remove image {image}")]
-    Image {
-        /// The image.
-        image: ImageName,
-        /// Ceph's answer.
-        #[source]
-        source: ceph::Error,
-    },
-}
-
-impl Explain for DeleteError {
-    fn code(&self) -> Code {
-        match self {
-            Self::Reach(error) => error.code(),
-            Self::Locate(error) => error.code(),
-            Self::Journal(error) => error.code(),
-            Self::InUse { .. } => Code::new(1421),
-            Self::Held { .. } => Code::new(1422),
-            Self::Image { .. } => Code::new(1423),
-            Self::Encrypted { .. } => Code::new(1424),
-        }
-    }
-
-    fn class(&self) -> Class {
-        match self {
-            Self::Reach(error) => error.class(),
-            Self::Locate(error) => error.class(),
-            Self::Journal(error) => error.class(),
-            Self::InUse { .. } | Self::Held { .. } | Self::Encrypted { .. } => Class::Unmet,
-            Self::Image { source, .. } => class_of(source),
-        }
-    }
-
-    fn left(&self) -> Left {
-        match self {
-            Self::Reach(error) => error.left(),
-            Self::Locate(error) => error.left(),
-            // Whatever failed, the volume is still known by its handle and half of it may be gone.
-            Self::Journal(_) | Self::Image { .. } => Left::MaybeRunning,
-            Self::InUse { .. } | Self::Held { .. } | Self::Encrypted { .. } => Left::Nothing,
-        }
-    }
-
-    fn remedy(&self) -> Option<Cow<'static, str>> {
-        let text = match self {
-            Self::Reach(error) => return error.remedy(),
-            Self::Locate(error) => return error.remedy(),
-            Self::Journal(error) => return error.remedy(),
-            Self::InUse { .. } => {
-                "unmount the volume on these nodes; a node that died without unmounting lets go \
-                 after 30 s, or when its address is fenced with `ceph osd blocklist add ADDRESS`"
-                    .to_owned()
-            }
-            Self::Held { image, .. } => format!(
-                "look at `rbd status {image}` and `rbd info {image}`; a client that holds the \
-                 exclusive lock, or a migration, must end first"
-            ),
-            Self::Image { source, .. } => return source.remedy(),
-            Self::Encrypted { .. } => {
-                "delete it with ceph-csi, which removes the key as well; the record stays as it is"
-                    .to_owned()
-            }
-        };
-        Some(Cow::Owned(text))
-    }
-}
+use crate::rbd::temporary::temporary_name;
+use crate::reach::{NamedBy, ReachError};
 
 /// One deletion under way.
-struct Deletion<'r> {
-    credentials: &'r Credentials,
-    io: Io,
+pub(super) struct Deletion<'r> {
+    pub(super) credentials: &'r Credentials,
+    pub(super) io: Io,
 }
 
 /// What a deletion has to remove.
-struct Target {
+pub(super) struct Target {
     name: Option<CoName>,
     image: ImageName,
     /// The id of the image that has the name now.
@@ -170,7 +70,7 @@ impl RbdController {
         let (settings, cluster) = self.connect(table, id, NamedBy::Handle, &request.credentials)?;
         match &request.handle {
             VolumeHandle::Composed(handle) => {
-                self.delete_composed(request, &settings, &cluster, handle)
+                self.delete_composed(table, request, &settings, &cluster, handle)
             }
             VolumeHandle::Migrated(handle) => delete_migrated(request, &cluster, handle),
         }
@@ -178,6 +78,7 @@ impl RbdController {
 
     fn delete_composed(
         &self,
+        table: &ClusterTable,
         request: &DeleteVolume,
         settings: &ClusterSettings,
         cluster: &Cluster,
@@ -205,7 +106,13 @@ impl RbdController {
         };
         match deletion.target(&found, &journal)? {
             Some(target) => {
-                deletion.run(&target, &journal, &found.uuid)?;
+                deletion.run(&target, &journal, &found.uuid, || {
+                    let unfinished = found.record.iter().filter(|it| !it.is_committed());
+                    for record in unfinished {
+                        self.remove_temporary_of(table, record, &request.credentials)?;
+                    }
+                    deletion.remove_between(&target)
+                })?;
                 Ok(Deleted::Removed)
             }
             None => Ok(Deleted::NothingThere),
@@ -214,8 +121,12 @@ impl RbdController {
 }
 
 impl Deletion<'_> {
-    /// What there is of the volume; `None` when there is nothing at all.
-    fn target(&self, found: &Located, journal: &Journal) -> Result<Option<Target>, DeleteError> {
+    /// What there is of the volume or snapshot; `None` when there is nothing at all.
+    pub(super) fn target(
+        &self,
+        found: &Located,
+        journal: &Journal,
+    ) -> Result<Option<Target>, DeleteError> {
         let mut target = Target {
             name: None,
             image: found.image.clone(),
@@ -253,11 +164,13 @@ impl Deletion<'_> {
         Ok(something.then_some(target))
     }
 
-    fn run(
+    /// Removes it. `beside` is done once the image is gone, or about to go, and before the record.
+    pub(super) fn run(
         &self,
         target: &Target,
         journal: &Journal,
         uuid: &ObjectUuid,
+        beside: impl FnOnce() -> Result<(), DeleteError>,
     ) -> Result<(), DeleteError> {
         let trashed = if target.recorded {
             self.move_to_trash(target)?
@@ -277,6 +190,7 @@ impl Deletion<'_> {
             forgetting.wait().map_err(|error| self.journal(error))?;
         }
         emptied?;
+        beside()?;
         journal
             .forget_record(uuid)
             .map_err(|error| self.journal(error))
@@ -292,12 +206,66 @@ impl Deletion<'_> {
                 let image = image.clone();
                 return Err(DeleteError::InUse { image, watchers });
             }
+            self.clear_snapshots(image, present, image)?;
             // librbd moves an image without a header, too, but the manager stumbles over it.
             if target.committed.is_some() && remains::trash_move(&self.io, image).map_err(failed)? {
                 return Ok(vec![present.clone()]);
             }
         }
         remains::clear_name(&self.io, image, target.committed.as_ref()).map_err(failed)
+    }
+
+    /// Removes the image that ceph-csi puts between a volume and its clone, and which goes with the
+    /// clone.
+    fn remove_between(&self, target: &Target) -> Result<(), DeleteError> {
+        let Ok(between) = ImageName::new(temporary_name(&target.image)) else {
+            return Ok(());
+        };
+        let failed = |error| self.image(&between, error);
+        let trashed = match self.io.image_id(&between).map_err(failed)? {
+            Some(id) => {
+                self.clear_snapshots(&between, &id, &target.image)?;
+                remains::trash_move(&self.io, &between).map_err(failed)?;
+                vec![id]
+            }
+            // An attempt before this one may have got as far as the trash.
+            None if target.present.is_none() => {
+                let found = self.io.trash_find_all_by_name(&between).map_err(failed)?;
+                found.into_iter().map(|entry| entry.id).collect()
+            }
+            None => Vec::new(),
+        };
+        self.empty_trash(&between, &trashed)
+    }
+
+    /// Moves the snapshot of that name, which belongs to the image, to the snapshots' trash, from
+    /// where it goes with its last clone; refuses to remove an image with other snapshots in sight.
+    fn clear_snapshots(
+        &self,
+        image: &ImageName,
+        id: &ImageId,
+        own: &ImageName,
+    ) -> Result<(), DeleteError> {
+        let failed = |error| self.image(image, error);
+        let ids = self.io.snapshot_ids(id).map_err(failed)?;
+        if ids.is_none_or(|ids| ids.is_empty()) {
+            return Ok(());
+        }
+        let snapshots = self.io.snapshots_by_id(id).map_err(failed)?;
+        let snapshots = snapshots.unwrap_or_default().into_iter();
+        let (own, others): (Vec<_>, Vec<_>) = snapshots
+            .filter(|snapshot| snapshot.of == SnapshotOf::Users)
+            .partition(|snapshot| snapshot.name == own.as_str());
+        if !others.is_empty() {
+            return Err(DeleteError::HasSnapshots {
+                image: image.clone(),
+                snapshots: others.into_iter().map(|snapshot| snapshot.name).collect(),
+            });
+        }
+        for snapshot in own {
+            self.io.trash_snapshot(id, snapshot.id).map_err(failed)?;
+        }
+        Ok(())
     }
 
     fn empty_trash(&self, image: &ImageName, ids: &[ImageId]) -> Result<(), DeleteError> {
@@ -308,7 +276,7 @@ impl Deletion<'_> {
         Ok(())
     }
 
-    fn image(&self, image: &ImageName, source: ceph::Error) -> DeleteError {
+    pub(super) fn image(&self, image: &ImageName, source: ceph::Error) -> DeleteError {
         let image = image.clone();
         if source.is_denied() {
             ReachError::refused(self.credentials, &self.io, None, "remove images", source).into()
@@ -363,8 +331,8 @@ fn delete_migrated(
     }
 }
 
-/// The error of looking up the volume.
-fn locating(
+/// The error of looking up the volume or snapshot.
+pub(super) fn locating(
     credentials: &Credentials,
     settings: &ClusterSettings,
     error: LocateError,

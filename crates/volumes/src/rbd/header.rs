@@ -5,6 +5,7 @@
 //! `cls/rbd/cls_rbd.cc`). Opening the image would cost some ten round trips and a watch.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ceph::{Io, ReadOp, header_object, read_many};
 use cuttle_model::{ByteSize, ImageFeatures, ImageId};
@@ -14,6 +15,7 @@ const ORDER: &str = "order";
 const FEATURES: &str = "features";
 const DATA_POOL: &str = "data_pool_id";
 const STRIPE_UNIT: &str = "stripe_unit";
+const CREATED: &str = "create_timestamp";
 const METADATA_PREFIX: &str = "metadata_";
 
 /// The part of a header that concerns volumes.
@@ -29,6 +31,8 @@ pub(crate) struct Header {
     pub(crate) data_pool: Option<i64>,
     /// Whether its striping is known, for images that have one of their own.
     pub(crate) has_striping: bool,
+    /// When the image was made, by the OSD's clock.
+    pub(crate) created: Option<SystemTime>,
     /// The metadata that was asked for, as far as it is there.
     pub(crate) metadata: BTreeMap<String, String>,
 }
@@ -39,7 +43,7 @@ pub(crate) fn header_read(id: &ImageId, metadata: &[&str]) -> ReadOp {
         .iter()
         .map(|key| format!("{METADATA_PREFIX}{key}"))
         .collect();
-    let mut keys = vec![SIZE, ORDER, FEATURES, DATA_POOL, STRIPE_UNIT];
+    let mut keys = vec![SIZE, ORDER, FEATURES, DATA_POOL, STRIPE_UNIT, CREATED];
     keys.extend(metadata.iter().map(String::as_str));
     ReadOp::omap_get(&header_object(id), &keys)
 }
@@ -75,6 +79,7 @@ impl Header {
             features: ImageFeatures::from_bits(number(FEATURES)?),
             data_pool: data_pool.map(|bytes| i64::from_le_bytes(*bytes)),
             has_striping: omap.contains_key(STRIPE_UNIT),
+            created: omap.get(CREATED).and_then(|value| instant(value)),
             metadata: metadata.collect(),
         })
     }
@@ -84,6 +89,16 @@ impl Header {
     pub(crate) fn lacks_striping(&self) -> bool {
         self.features.contains(ImageFeatures::STRIPING) && !self.has_striping
     }
+}
+
+/// A time as Ceph encodes it: seconds since 1970 and nanoseconds.
+fn instant(value: &[u8]) -> Option<SystemTime> {
+    let (seconds, rest) = value.split_first_chunk::<4>()?;
+    let nanoseconds = rest.first_chunk::<4>()?;
+    let since = Duration::from_secs(u32::from_le_bytes(*seconds).into()).saturating_add(
+        Duration::from_nanos(u32::from_le_bytes(*nanoseconds).into()),
+    );
+    UNIX_EPOCH.checked_add(since)
 }
 
 #[cfg(test)]
@@ -103,6 +118,7 @@ mod tests {
             ("features", b"\x3d\0\0\0\0\0\0\0"),
             ("order", b"\x16"),
             ("size", b"\0\0\0\x40\0\0\0\0"),
+            ("create_timestamp", b"\x02\0\0\0\x01\0\0\0"),
             ("metadata_csi.ceph.com/cluster/name", b"east"),
         ]))
         .unwrap();
@@ -110,6 +126,8 @@ mod tests {
         assert_eq!(header.order, Some(22));
         assert_eq!(header.features.bits(), 0x3d);
         assert_eq!(header.data_pool, None);
+        let since = header.created.unwrap().duration_since(UNIX_EPOCH).unwrap();
+        assert_eq!(since, Duration::new(2, 1));
         assert!(!header.lacks_striping());
         assert_eq!(header.metadata["csi.ceph.com/cluster/name"], "east");
     }

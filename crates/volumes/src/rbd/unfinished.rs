@@ -14,6 +14,7 @@ use cuttle_model::{CoName, ImageId, ImageName, ObjectUuid, chain};
 use tracing::{debug, warn};
 
 use crate::rbd::remains;
+use crate::rbd::source::SourceError;
 
 /// How long bringing back an image may take, even when the job's time is over.
 const MAKE_GOOD: Duration = Duration::from_secs(60);
@@ -35,6 +36,8 @@ pub(crate) enum Trouble {
     Journal(JournalError),
     /// A step on an image.
     Image(ceph::Error),
+    /// A step on what its data was to come from.
+    Source(SourceError),
 }
 
 /// Something that a creation has begun.

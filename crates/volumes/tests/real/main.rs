@@ -17,4 +17,6 @@ mod listing;
 mod races;
 mod refusals;
 mod setup;
+mod snapshots;
+mod taken;
 mod torn;

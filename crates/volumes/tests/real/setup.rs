@@ -103,6 +103,7 @@ impl Setup {
             name: co_name(name),
             range: range(16, None),
             capabilities: vec![capability()],
+            source: None,
             parsed: RbdParameters::parse(&parameters).unwrap(),
             credentials: self.admin(),
         }

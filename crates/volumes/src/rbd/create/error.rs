@@ -8,6 +8,7 @@ use cuttle_model::{
 };
 
 use crate::rbd::capability::Refusal;
+use crate::rbd::source::SourceError;
 use crate::reach::{ReachError, class_of};
 
 /// Why a volume was not made.
@@ -19,6 +20,32 @@ pub enum CreateError {
     /// No size fits the request.
     #[error(transparent)]
     Size(#[from] SizeError),
+    /// Nothing can be taken from the source.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// The source does not fit the limit.
+    #[error("the source has {size}, the volume may have at most {limit}")]
+    SourceTooLarge {
+        /// The size of the source.
+        size: ByteSize,
+        /// The limit.
+        limit: ByteSize,
+    },
+    /// The source was removed or exchanged meanwhile.
+    #[error("the source image {image} was removed or replaced while a volume was made of it")]
+    SourceChanged {
+        /// The image.
+        image: ImageName,
+    },
+    /// Ceph did not take the snapshot that the volume was to be made of.
+    #[error("could not take a snapshot of image {image}")]
+    Take {
+        /// The image.
+        image: ImageName,
+        /// Ceph's answer.
+        #[source]
+        source: ceph::Error,
+    },
     /// The size is beyond what the features and object size of the StorageClass allow.
     #[error("an image of {size} is beyond the largest its object map can describe ({largest})")]
     TooLarge {
@@ -128,11 +155,16 @@ impl CreateError {
             Self::Reach(error) => error.as_ceph(),
             Self::Journal(error) => error.as_ceph(),
             Self::Locate(error) => error.as_ceph(),
-            Self::Image { source, .. } | Self::Unlabelled { source, .. } => Some(source),
+            Self::Source(error) => error.as_ceph(),
+            Self::Image { source, .. }
+            | Self::Take { source, .. }
+            | Self::Unlabelled { source, .. } => Some(source),
             Self::Unfinished { cause, .. }
             | Self::Undone { cause, .. }
             | Self::NotUndone { cause, .. } => cause.as_ceph(),
             Self::Size(_)
+            | Self::SourceTooLarge { .. }
+            | Self::SourceChanged { .. }
             | Self::TooLarge { .. }
             | Self::Capability { .. }
             | Self::Incompatible { .. }
@@ -176,6 +208,10 @@ impl Explain for CreateError {
             Self::Unfinished { cause, .. }
             | Self::Undone { cause, .. }
             | Self::NotUndone { cause, .. } => cause.code(),
+            Self::Source(error) => error.code(),
+            Self::SourceTooLarge { .. } => Code::new(1488),
+            Self::SourceChanged { .. } => Code::new(1492),
+            Self::Take { .. } => Code::new(1493),
             Self::TooLarge { .. } => Code::new(1411),
             Self::Capability { .. } => Code::new(1412),
             Self::Incompatible { .. } => Code::new(1413),
@@ -195,14 +231,17 @@ impl Explain for CreateError {
             Self::Unfinished { cause, .. }
             | Self::Undone { cause, .. }
             | Self::NotUndone { cause, .. } => cause.class(),
-            Self::TooLarge { .. } => Class::OutOfRange,
+            Self::Source(error) => error.class(),
+            Self::SourceTooLarge { .. } | Self::TooLarge { .. } => Class::OutOfRange,
             Self::Capability { .. } => Class::Invalid,
             Self::Incompatible { .. } => Class::Exists,
             // librbd refuses features, striping and object size with EINVAL: the StorageClass's.
             Self::Image { source, .. } if source.class() == Class::Invalid => Class::Invalid,
-            Self::Image { source, .. } | Self::Unlabelled { source, .. } => class_of(source),
+            Self::Image { source, .. }
+            | Self::Take { source, .. }
+            | Self::Unlabelled { source, .. } => class_of(source),
             Self::HeaderMissing { .. } => Class::Unmet,
-            Self::Contended { .. } => Class::Busy,
+            Self::SourceChanged { .. } | Self::Contended { .. } => Class::Busy,
         }
     }
 
@@ -211,13 +250,16 @@ impl Explain for CreateError {
             Self::Reach(error) => error.left(),
             Self::Journal(error) => error.left(),
             Self::Locate(error) => error.left(),
-            Self::Image { source, .. } => source.left(),
+            Self::Source(error) => error.left(),
+            Self::Image { source, .. } | Self::Take { source, .. } => source.left(),
             Self::Contended { .. }
             | Self::NotUndone { .. }
             | Self::Unlabelled { .. }
             | Self::Unfinished { .. } => Left::MaybeRunning,
             Self::Undone { .. } => Left::Undone,
             Self::Size(_)
+            | Self::SourceTooLarge { .. }
+            | Self::SourceChanged { .. }
             | Self::TooLarge { .. }
             | Self::Capability { .. }
             | Self::Incompatible { .. }
@@ -234,6 +276,8 @@ impl Explain for CreateError {
             Self::Unfinished { cause, .. }
             | Self::Undone { cause, .. }
             | Self::NotUndone { cause, .. } => return cause.remedy(),
+            Self::Source(error) => return error.remedy(),
+            Self::SourceTooLarge { size, .. } => format!("request a limit of at least {size}"),
             Self::TooLarge { largest, .. } => format!(
                 "request at most {largest}, or set a larger objectSize or imageFeatures without \
                  object-map in the StorageClass"
@@ -246,14 +290,16 @@ impl Explain for CreateError {
                 "check imageFeatures, stripeUnit, stripeCount and objectSize of the StorageClass"
                     .to_owned()
             }
-            Self::Image { source, .. } | Self::Unlabelled { source, .. } => {
-                return source.remedy();
-            }
+            Self::Image { source, .. }
+            | Self::Take { source, .. }
+            | Self::Unlabelled { source, .. } => return source.remedy(),
             Self::HeaderMissing { image, id, .. } => format!(
                 "data may be recoverable, so nothing was touched: look at `rbd info {image}` and \
                  the object rbd_header.{id}"
             ),
-            Self::Contended { .. } => "the repeated request settles it".to_owned(),
+            Self::SourceChanged { .. } | Self::Contended { .. } => {
+                "the repeated request settles it".to_owned()
+            }
         };
         Some(Cow::Owned(text))
     }

@@ -4,6 +4,7 @@ use cuttle_journal::{DirectoryEntry, JournalError, Kind, Located, Record, follow
 use cuttle_model::{ImageFeatures, ImageId, ImageName, ObjectUuid, PoolId, chain};
 use tracing::{debug, warn};
 
+use super::clone::Origin;
 use super::{Attempt, CreateError, Creation};
 use crate::rbd::header::{Header, header_read, read_header};
 use crate::rbd::maker::{Making, stands_still};
@@ -153,6 +154,7 @@ impl Creation<'_> {
             });
         };
         self.check_fit(&header)?;
+        self.check_origin(&header, image, id)?;
         let labels = self.metadata_pairs();
         let missing = |(key, value): &(&str, &str)| {
             header.metadata.get(*key).map(String::as_str) != Some(*value)
@@ -183,6 +185,9 @@ impl Creation<'_> {
             return Ok(Attempt::Again);
         }
         debug!(volume.name = %self.request.name, "taking over an unfinished creation");
+        if making == Making::Ours && (record.clone_of != self.clone_of() || self.origin.is_gone()) {
+            return self.begin_anew(uuid, record);
+        }
         self.adopt(uuid, &record.image_name, making)
     }
 
@@ -193,7 +198,11 @@ impl Creation<'_> {
         image: &ImageName,
         making: Making,
     ) -> Result<Attempt, CreateError> {
-        let outcome = self.adopt_as(uuid, image, making);
+        let outcome = match &self.origin {
+            Origin::Empty => self.adopt_as(uuid, image, making),
+            Origin::Of(source) => self.adopt_clone(source, uuid, image, making),
+            Origin::Gone { .. } => self.drop_reserved(uuid, image, making),
+        };
         if making == Making::Foreign
             && let Err(error) = &outcome
             && !error.as_ceph().is_some_and(ceph::Error::is_timeout)
@@ -218,8 +227,10 @@ impl Creation<'_> {
         if let Some(id) = self.id_of(image)?
             && let Some(header) = self.look_at(&id)?
             && self.is_whole(&header, &id, making)?
+            && !(making == Making::Ours && self.is_clone(&header, &id)?)
         {
             self.check_fit(&header)?;
+            self.check_origin(&header, image, &id)?;
             return self.finish(uuid, image, Some((id, header.size)), making);
         }
         for _attempt in 0..MAKE_ATTEMPTS {
@@ -284,7 +295,7 @@ impl Creation<'_> {
         mapped.map_err(|error| self.refused("look at the image", error))
     }
 
-    fn id_of(&self, image: &ImageName) -> Result<Option<ImageId>, CreateError> {
+    pub(super) fn id_of(&self, image: &ImageName) -> Result<Option<ImageId>, CreateError> {
         let id = self.io.image_id(image);
         id.map_err(|error| self.refused("look up the image", error))
     }
@@ -294,7 +305,7 @@ impl Creation<'_> {
         self.metadata.iter().map(|(key, _)| key.as_str()).collect()
     }
 
-    fn look_at(&self, id: &ImageId) -> Result<Option<Header>, CreateError> {
+    pub(super) fn look_at(&self, id: &ImageId) -> Result<Option<Header>, CreateError> {
         read_header(&self.io, id, &self.labels())
             .map_err(|error| self.refused("look at the image", error))
     }

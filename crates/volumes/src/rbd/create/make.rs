@@ -56,6 +56,9 @@ use HalfDone::{Uncommitted, Unlabelled};
 impl Creation<'_> {
     /// Makes record and image of a name just reserved.
     pub(super) fn make_new(&self, uuid: &ObjectUuid) -> Result<Attempt, CreateError> {
+        if let Some(source) = self.origin.source() {
+            return self.make_new_clone(source, uuid);
+        }
         let image = self.image_name(uuid);
         let (id, metadata) = (ImageId::of(uuid), self.metadata_pairs());
         let plan = self
@@ -206,7 +209,7 @@ impl Creation<'_> {
         self.io.create_image(image, self.size, &self.options())
     }
 
-    fn options(&self) -> ImageOptions {
+    pub(super) fn options(&self) -> ImageOptions {
         let parameters = &self.request.parsed.parameters;
         ImageOptions {
             features: parameters.features.map(ImageFeatures::bits),
@@ -297,13 +300,15 @@ impl Creation<'_> {
 
     /// The record of a volume with this image.
     pub(super) fn record(&self, image: &ImageName) -> Record {
-        Record::new(
+        let mut record = Record::new(
             Kind::Volume,
             self.request.name.clone(),
             image.clone(),
             self.request.parsed.metadata.pvc_namespace.clone(),
             self.maker.clone(),
-        )
+        );
+        record.clone_of = self.clone_of();
+        record
     }
 
     fn commit_write(&self, uuid: &ObjectUuid, id: &ImageId, maker: &str) -> (String, WriteOp) {

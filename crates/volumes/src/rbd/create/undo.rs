@@ -37,7 +37,7 @@ impl Creation<'_> {
             }
         };
         let name = self.request.name.clone();
-        let removed = unfinished.remove_all(&role, || Ok(()));
+        let removed = unfinished.remove_all(&role, || self.remove_temporary(image));
         match removed.map_err(|trouble| self.trouble(image, trouble)) {
             Ok(false) => Ok(Attempt::Again),
             Ok(true) => {
@@ -82,7 +82,11 @@ impl Creation<'_> {
     }
 
     /// What this creation has begun.
-    fn unfinished<'u>(&'u self, uuid: &'u ObjectUuid, image: &'u ImageName) -> Unfinished<'u> {
+    pub(super) fn unfinished<'u>(
+        &'u self,
+        uuid: &'u ObjectUuid,
+        image: &'u ImageName,
+    ) -> Unfinished<'u> {
         Unfinished {
             io: &self.io,
             journal: &self.journal,
@@ -93,10 +97,11 @@ impl Creation<'_> {
         }
     }
 
-    fn trouble(&self, image: &ImageName, trouble: Trouble) -> CreateError {
+    pub(super) fn trouble(&self, image: &ImageName, trouble: Trouble) -> CreateError {
         match trouble {
             Trouble::Journal(error) => self.journal_failed(error),
             Trouble::Image(error) => self.image_failed(image, error),
+            Trouble::Source(error) => error.into(),
         }
     }
 
