@@ -10,5 +10,7 @@ pub mod pluginregistration;
 mod redacted;
 pub mod v1;
 
+pub use prost_types::Timestamp;
+
 #[cfg(test)]
 mod tests;

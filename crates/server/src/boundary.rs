@@ -13,6 +13,7 @@ mod mistakes;
 pub(crate) mod node;
 mod paths;
 mod secrets;
+pub(crate) mod snapshots;
 
 use cuttle_model::{ClusterId, ClusterSettings, ClusterTable, VolumeHandle};
 use std::sync::Arc;

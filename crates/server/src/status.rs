@@ -9,6 +9,8 @@
 //!   behind, and when the failure is one of reach or time ([`Class::Down`], [`Class::Late`],
 //!   [`Class::Busy`]): such a failure proves nothing about what an earlier attempt has left, and
 //!   asking again is what helps. A verdict on the request itself ends the attempt.
+//! * external-snapshotter takes the same codes of CreateSnapshot as "a snapshot may be in the making"
+//!   and keeps asking; so the same holds there.
 //! * kubelet takes the same codes, and ResourceExhausted, of NodeStageVolume and NodePublishVolume
 //!   as "perhaps mounted" and unmounts later; after any other code it does not. So these calls
 //!   answer with one of those when something may be left behind.
@@ -28,7 +30,7 @@ pub fn code(rpc: Rpc, class: Class, left: Left) -> Code {
     if maybe_left
         && matches!(
             rpc,
-            Rpc::CreateVolume | Rpc::NodeStageVolume | Rpc::NodePublishVolume
+            Rpc::CreateVolume | Rpc::CreateSnapshot | Rpc::NodeStageVolume | Rpc::NodePublishVolume
         )
     {
         uncertain(plain)

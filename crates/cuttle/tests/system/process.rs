@@ -70,8 +70,8 @@ fn it_tells_who_it_is_and_what_it_can() {
     let status = driver
         .client
         .create_snapshot(v1::CreateSnapshotRequest::default())
-        .expect_err("snapshots come later");
-    assert_eq!(status.code(), Code::Unimplemented, "{status}");
+        .expect_err("an empty request");
+    assert_eq!(status.code(), Code::InvalidArgument, "{status}");
 
     let node: Vec<i32> = driver
         .client

@@ -9,6 +9,7 @@ use cuttle_volumes::rbd::CreateVolume;
 
 use super::mistakes::{Check, Mistake, Mistakes};
 use super::secrets::{SecretsOf, credentials};
+use super::snapshots::content_source;
 use super::{capability, cluster};
 
 /// Checks CreateVolume.
@@ -21,15 +22,23 @@ pub(crate) fn create(
 ) -> Result<CreateVolume, Mistakes> {
     let mut check = Check::default();
     let name = check.take("name", CoName::new(wire.name));
-    refuse_unsupported(
-        &mut check,
-        wire.volume_content_source,
-        wire.mutable_parameters.is_empty(),
-    );
+    if !wire.mutable_parameters.is_empty() {
+        check.add(Mistake::unsupported(
+            "mutable_parameters",
+            "volume attributes classes are not supported yet",
+            "remove volumeAttributesClassName from the claim",
+        ));
+    }
+    let is_empty = wire.volume_content_source.is_none();
+    let source = content_source(&mut check, wire.volume_content_source, table);
     let capabilities = capability::list(&mut check, wire.volume_capabilities);
     for (index, capability) in capabilities.iter().flatten().enumerate() {
         let field = format!("volume_capabilities[{index}]");
-        usable_when_new(&mut check, &field, capability);
+        if is_empty {
+            usable_when_new(&mut check, &field, capability);
+        } else {
+            usable(&mut check, &field, capability);
+        }
     }
     let parsed = check.take("parameters", RbdParameters::parse(&wire.parameters));
     if let Some(parsed) = &parsed {
@@ -43,38 +52,12 @@ pub(crate) fn create(
             name: name?,
             range: range?,
             capabilities: capabilities?,
+            source: source?,
             parsed: parsed?,
             credentials: credentials?,
         })
     })();
     check.finish_with(whole)
-}
-
-fn refuse_unsupported(
-    check: &mut Check,
-    source: Option<v1::VolumeContentSource>,
-    no_mutable_parameters: bool,
-) {
-    use v1::volume_content_source::Type;
-    if let Some(source) = source {
-        let (field, what) = match source.r#type {
-            Some(Type::Snapshot(_)) => ("volume_content_source.snapshot", "restoring a snapshot"),
-            Some(Type::Volume(_)) => ("volume_content_source.volume", "cloning a volume"),
-            None => ("volume_content_source", "a content source"),
-        };
-        check.add(Mistake::unsupported(
-            field,
-            format!("{what} is not supported yet"),
-            "create an empty volume, without dataSource in the claim",
-        ));
-    }
-    if !no_mutable_parameters {
-        check.add(Mistake::unsupported(
-            "mutable_parameters",
-            "volume attributes classes are not supported yet",
-            "remove volumeAttributesClassName from the claim",
-        ));
-    }
 }
 
 /// An empty volume cannot be for readers only; otherwise as [`usable`].

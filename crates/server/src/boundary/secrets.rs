@@ -14,16 +14,19 @@ pub(crate) enum SecretsOf {
     Provisioner,
     /// ControllerExpandVolume.
     Resizer,
+    /// CreateSnapshot and DeleteSnapshot.
+    Snapshotter,
     /// NodeStageVolume.
     NodeStage,
 }
 
 impl SecretsOf {
-    /// The StorageClass parameter that names the Secret.
+    /// The parameter of the StorageClass or VolumeSnapshotClass that names the Secret.
     fn parameter(self) -> &'static str {
         match self {
             Self::Provisioner => "csi.storage.k8s.io/provisioner-secret-name",
             Self::Resizer => "csi.storage.k8s.io/controller-expand-secret-name",
+            Self::Snapshotter => "csi.storage.k8s.io/snapshotter-secret-name",
             Self::NodeStage => "csi.storage.k8s.io/node-stage-secret-name",
         }
     }

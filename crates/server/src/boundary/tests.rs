@@ -12,6 +12,7 @@ use super::mistakes::Mistakes;
 use super::{controller, create};
 
 mod on_nodes;
+mod on_snapshots;
 
 const HANDLE: &str = "0001-0002-c1-0000000000000002-50d53503-9da1-11ed-847e-bacf8f2f1297";
 const GIB: i64 = 1 << 30;
@@ -214,19 +215,6 @@ fn capabilities_that_rbd_cannot_serve_are_refused() {
 
 #[test]
 fn what_is_to_come_is_unsupported_and_named() {
-    use v1::volume_content_source::{SnapshotSource, Type};
-    let snapshot = refused(|w| {
-        w.volume_content_source = Some(v1::VolumeContentSource {
-            r#type: Some(Type::Snapshot(SnapshotSource {
-                snapshot_id: "s".into(),
-            })),
-        });
-    });
-    assert_told(
-        &snapshot,
-        Class::Unsupported,
-        &["volume_content_source.snapshot", "not supported yet"],
-    );
     let mutable = refused(|w| w.mutable_parameters = map(&[("iops", "1")]));
     assert_told(
         &mutable,

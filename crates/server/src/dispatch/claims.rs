@@ -21,6 +21,10 @@ pub enum Key {
     Name(String),
     /// A volume's handle, on the controller.
     Volume(String),
+    /// The name that the orchestrator gave a snapshot.
+    SnapshotName(String),
+    /// A snapshot's handle.
+    Snapshot(String),
     /// A volume's handle, on this node.
     NodeVolume(String),
     /// A path at which a volume is published.
@@ -33,6 +37,8 @@ impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (what, text) = match self {
             Self::Name(text) => ("volume name", text),
+            Self::SnapshotName(text) => ("snapshot name", text),
+            Self::Snapshot(text) => ("snapshot", text),
             Self::Volume(text) | Self::NodeVolume(text) => ("volume", text),
             Self::Target(text) => ("target path", text),
             Self::Question(text) => ("query", text),

@@ -16,6 +16,7 @@ use cuttle_volumes::rbd::RbdController;
 
 pub(super) mod asking;
 mod changing;
+mod snapshots;
 
 /// What a process needs to serve Controller for RBD.
 #[derive(Debug)]
@@ -33,7 +34,7 @@ pub(crate) struct ControllerService {
     parts: Option<Arc<RbdControllerParts>>,
 }
 
-const SNAPSHOTS: &str = "snapshots are not supported yet";
+const SNAPSHOTS: &str = "listing snapshots is not supported yet";
 const PUBLISH: &str = "attaching is done by the node when it stages a volume; set attachRequired: \
                        false in the CSIDriver object or leave the empty step to the external-attacher";
 const MODIFY: &str = "changing a volume's parameters is not supported yet";
@@ -188,16 +189,25 @@ impl Controller for ControllerService {
 
     async fn create_snapshot(
         &self,
-        _request: Request<v1::CreateSnapshotRequest>,
+        request: Request<v1::CreateSnapshotRequest>,
     ) -> Result<Response<v1::CreateSnapshotResponse>, Status> {
-        Err(unserved(SNAPSHOTS))
+        let (call, parts) = self.begin(Rpc::CreateSnapshot, &request)?;
+        let wire = request.into_inner();
+        call.about("snapshot.name", &wire.name);
+        call.about("volume.handle", &wire.source_volume_id);
+        let work = snapshots::create(&self.shared, call.visit(), parts, wire);
+        call.answer(work).await
     }
 
     async fn delete_snapshot(
         &self,
-        _request: Request<v1::DeleteSnapshotRequest>,
+        request: Request<v1::DeleteSnapshotRequest>,
     ) -> Result<Response<v1::DeleteSnapshotResponse>, Status> {
-        Err(unserved(SNAPSHOTS))
+        let (call, parts) = self.begin(Rpc::DeleteSnapshot, &request)?;
+        let wire = request.into_inner();
+        call.about("snapshot.handle", &wire.snapshot_id);
+        let work = snapshots::delete(&self.shared, call.visit(), parts, wire);
+        call.answer(work).await
     }
 
     async fn list_snapshots(

@@ -1,17 +1,20 @@
 //! Replies of the Controller service.
 
 use std::collections::BTreeMap;
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use cuttle_csi::v1;
 use cuttle_csi::v1::controller_service_capability::{Rpc, Type, rpc};
 use cuttle_csi::v1::volume_health::VolumeHealthEntry;
+use cuttle_csi::{Timestamp, v1};
 use cuttle_model::ByteSize;
-use cuttle_volumes::{ListedVolume, Volume};
+use cuttle_volumes::{ContentSource, ListedVolume, MadeSnapshot, SourceKind, Volume};
 
 /// What the service offers; calls without secrets only where a cluster has credentials for them.
 pub(super) fn capabilities(can_list: bool) -> v1::ControllerGetCapabilitiesResponse {
     let always = [
         rpc::Type::CreateDeleteVolume,
+        rpc::Type::CreateDeleteSnapshot,
+        rpc::Type::CloneVolume,
         rpc::Type::ExpandVolume,
         rpc::Type::SingleNodeMultiWriter,
     ];
@@ -46,6 +49,39 @@ pub(super) fn volume(
         volume_context: context,
         content_source: None,
         accessible_topology: Vec::new(),
+    }
+}
+
+/// A new volume's content source, as it was requested.
+pub(super) fn content_source(source: &ContentSource) -> v1::VolumeContentSource {
+    use v1::volume_content_source::{SnapshotSource, Type, VolumeSource};
+    let handle = source.handle.encode();
+    let kind = match source.kind {
+        SourceKind::Snapshot => Type::Snapshot(SnapshotSource {
+            snapshot_id: handle,
+        }),
+        SourceKind::Volume => Type::Volume(VolumeSource { volume_id: handle }),
+    };
+    v1::VolumeContentSource { r#type: Some(kind) }
+}
+
+/// A snapshot. One that exists can be restored at once.
+pub(super) fn snapshot(made: &MadeSnapshot) -> v1::Snapshot {
+    v1::Snapshot {
+        size_bytes: made.size.wire_bytes(),
+        snapshot_id: made.handle.encode(),
+        source_volume_id: made.source.encode(),
+        creation_time: Some(timestamp(made.taken)),
+        ready_to_use: true,
+        group_snapshot_id: String::new(),
+    }
+}
+
+fn timestamp(time: SystemTime) -> Timestamp {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp {
+        seconds: i64::try_from(since.as_secs()).unwrap_or(i64::MAX),
+        nanos: i32::try_from(since.subsec_nanos()).unwrap_or(0),
     }
 }
 

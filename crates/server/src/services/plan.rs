@@ -14,6 +14,11 @@ pub(super) fn doing(verb: &str, volume: &str) -> Doing {
     Doing::new(format!("{verb} volume \"{}\"", shorten(volume)))
 }
 
+/// `take snapshot "snapshot-1"`.
+pub(super) fn doing_with_snapshot(verb: &str, snapshot: &str) -> Doing {
+    Doing::new(format!("{verb} snapshot \"{}\"", shorten(snapshot)))
+}
+
 /// The fingerprint of a whole request, secrets included.
 pub(super) fn fingerprint(wire: &impl Message) -> Fingerprint {
     Fingerprint::of(&wire.encode_to_vec())

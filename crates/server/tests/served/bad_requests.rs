@@ -87,10 +87,10 @@ async fn what_comes_later_is_unimplemented_in_plain_words() {
     let mut controller = ControllerClient::new(served.channel.clone());
     assert_refused(
         controller
-            .create_snapshot(v1::CreateSnapshotRequest::default())
+            .list_snapshots(v1::ListSnapshotsRequest::default())
             .await,
         Code::Unimplemented,
-        &["snapshots are not supported yet"],
+        &["listing snapshots is not supported yet"],
     );
     assert_refused(
         controller
@@ -134,6 +134,8 @@ async fn capabilities_without_listing_credentials_offer_no_listing() {
         kinds,
         [
             rpc::Type::CreateDeleteVolume,
+            rpc::Type::CreateDeleteSnapshot,
+            rpc::Type::CloneVolume,
             rpc::Type::ExpandVolume,
             rpc::Type::SingleNodeMultiWriter,
         ]

@@ -10,4 +10,5 @@ mod hanging;
 mod requests;
 mod secrecy;
 mod serving;
+mod snapshots;
 mod volumes;

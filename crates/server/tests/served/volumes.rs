@@ -19,14 +19,14 @@ use crate::serving::{Served, Setup, assert_refused};
 const GIB: i64 = 1 << 30;
 
 /// The shared cluster with a namespace of this test's own, configured for listing.
-struct Ground {
+pub(crate) struct Ground {
     cluster: Cluster,
     namespace: String,
     secret: tempfile::TempDir,
 }
 
 impl Ground {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let cluster = shared_cluster();
         let namespace = format!("served-{}", uuid::Uuid::new_v4());
         cluster.namespace("rbd", &namespace).unwrap();
@@ -40,7 +40,7 @@ impl Ground {
         }
     }
 
-    fn setup(&self) -> Setup {
+    pub(crate) fn setup(&self) -> Setup {
         let monitors = Monitors::new(vec![self.cluster.monitors()]).unwrap();
         let mut settings = ClusterSettings::new(ClusterId::new("c1").unwrap(), monitors);
         settings.rbd.namespace = RadosNamespace::new(self.namespace.clone()).unwrap();
@@ -51,25 +51,25 @@ impl Ground {
         Setup::new([settings])
     }
 
-    fn create(&self, name: &str) -> v1::CreateVolumeRequest {
+    pub(crate) fn create(&self, name: &str) -> v1::CreateVolumeRequest {
         let mut request = create_request(name, &[("clusterID", "c1"), ("pool", "rbd")]);
         request.secrets = self.secrets();
         request
     }
 
-    fn delete(&self, handle: &str) -> v1::DeleteVolumeRequest {
+    pub(crate) fn delete(&self, handle: &str) -> v1::DeleteVolumeRequest {
         v1::DeleteVolumeRequest {
             volume_id: handle.to_owned(),
             secrets: self.secrets(),
         }
     }
 
-    fn secrets(&self) -> std::collections::BTreeMap<String, String> {
+    pub(crate) fn secrets(&self) -> std::collections::BTreeMap<String, String> {
         map(&[("userID", "admin"), ("userKey", &self.cluster.admin_key())])
     }
 
     /// Asserts that nothing is left, waiting for the manager to empty the trash.
-    async fn assert_empty(&self) {
+    pub(crate) async fn assert_empty(&self) {
         let end = std::time::Instant::now() + Duration::from_secs(60);
         loop {
             let contents = self

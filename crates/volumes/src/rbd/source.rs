@@ -124,13 +124,13 @@ impl Explain for SourceError {
         match self {
             Self::Reach(error) => error.code(),
             Self::Locate(error) => error.code(),
-            Self::Absent { .. } => Code::new(1481),
-            Self::Unfinished { .. } => Code::new(1482),
-            Self::Replaced { .. } => Code::new(1483),
-            Self::Damaged { .. } => Code::new(1484),
-            Self::Encrypted { .. } => Code::new(1485),
-            Self::NoLayering { .. } => Code::new(1486),
-            Self::OtherCluster { .. } => Code::new(1487),
+            Self::Absent { .. } => Code::new(1442),
+            Self::Unfinished { .. } => Code::new(1443),
+            Self::Replaced { .. } => Code::new(1444),
+            Self::Damaged { .. } => Code::new(1445),
+            Self::Encrypted { .. } => Code::new(1446),
+            Self::NoLayering { .. } => Code::new(1447),
+            Self::OtherCluster { .. } => Code::new(1448),
         }
     }
 

@@ -10,8 +10,10 @@ use crate::dispatch::{Hold, Key};
 use crate::rim::{Failed, Plan, Shared, Visit};
 use crate::services::controller_reply as reply;
 use crate::services::plan::{cluster_lane, doing, fingerprint};
+use cuttle_volumes::SourceKind;
 
-/// CreateVolume: holds the name, so that of two requests one makes the volume.
+/// CreateVolume: holds the name, so that of two requests one makes the volume, and shares what its
+/// data comes from.
 pub(super) async fn create(
     shared: &Shared,
     visit: Visit,
@@ -23,19 +25,30 @@ pub(super) async fn create(
     let table = parts.clusters.snapshot();
     let request = create_boundary::create(wire, &table)
         .map_err(|mistakes| Failed::new(doing.clone(), mistakes))?;
+    let mut keys = vec![(Key::Name(request.name.to_string()), Hold::Alone)];
+    keys.extend(request.source.as_ref().map(|source| {
+        let handle = source.handle.encode();
+        let key = match source.kind {
+            SourceKind::Snapshot => Key::Snapshot(handle),
+            SourceKind::Volume => Key::Volume(handle),
+        };
+        (key, Hold::Shared)
+    }));
+    let content_source = request.source.as_ref().map(reply::content_source);
     let plan = Plan {
         doing,
-        keys: vec![(Key::Name(request.name.to_string()), Hold::Alone)],
+        keys,
         lane: cluster_lane(&request.parsed.parameters.cluster),
         fingerprint,
     };
     let work = move || parts.controller.create(&table, &request);
     let created = shared.run(&visit, plan, work).await?;
-    let volume = reply::volume(
+    let mut volume = reply::volume(
         created.handle.encode(),
         created.size,
         created.context.clone(),
     );
+    volume.content_source = content_source;
     Ok(v1::CreateVolumeResponse {
         volume: Some(volume),
     })

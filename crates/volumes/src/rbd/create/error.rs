@@ -209,9 +209,9 @@ impl Explain for CreateError {
             | Self::Undone { cause, .. }
             | Self::NotUndone { cause, .. } => cause.code(),
             Self::Source(error) => error.code(),
-            Self::SourceTooLarge { .. } => Code::new(1488),
-            Self::SourceChanged { .. } => Code::new(1492),
-            Self::Take { .. } => Code::new(1493),
+            Self::SourceTooLarge { .. } => Code::new(1449),
+            Self::SourceChanged { .. } => Code::new(1453),
+            Self::Take { .. } => Code::new(1454),
             Self::TooLarge { .. } => Code::new(1411),
             Self::Capability { .. } => Code::new(1412),
             Self::Incompatible { .. } => Code::new(1413),

@@ -89,7 +89,7 @@ impl Explain for DeleteError {
             Self::Image { .. } => Code::new(1423),
             Self::Encrypted { .. } => Code::new(1424),
             Self::HasSnapshots { .. } => Code::new(1425),
-            Self::Replaced { .. } => Code::new(1483),
+            Self::Replaced { .. } => Code::new(1444),
         }
     }
 

@@ -169,12 +169,12 @@ impl Explain for CreateSnapshotError {
             Self::Unfinished { cause, .. }
             | Self::Undone { cause, .. }
             | Self::NotUndone { cause, .. } => cause.code(),
-            Self::Exists { .. } => Code::new(1491),
-            Self::SourceChanged { .. } => Code::new(1492),
-            Self::Take { .. } => Code::new(1493),
-            Self::Image { .. } => Code::new(1494),
-            Self::HeaderMissing { .. } => Code::new(1495),
-            Self::Replaced { .. } => Code::new(1483),
+            Self::Exists { .. } => Code::new(1452),
+            Self::SourceChanged { .. } => Code::new(1453),
+            Self::Take { .. } => Code::new(1454),
+            Self::Image { .. } => Code::new(1455),
+            Self::HeaderMissing { .. } => Code::new(1456),
+            Self::Replaced { .. } => Code::new(1444),
             Self::Contended { .. } => Code::new(1416),
         }
     }
