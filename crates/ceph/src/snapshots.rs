@@ -86,7 +86,24 @@ pub struct Child {
     pub image: ImageId,
 }
 
+/// The read of [`Io::snapshot_ids`], for callers that send it along with others; its answer is read
+/// by [`Io::parse_snapshot_ids`].
+#[must_use]
+pub fn snapshot_ids_read(image: &ImageId) -> ReadOp {
+    ReadOp::exec(&header_object(image), "rbd", "get_snapcontext", &[])
+}
+
 impl Io {
+    /// Reads the answer of a [`snapshot_ids_read`].
+    ///
+    /// # Errors
+    /// EBADMSG when it has another form.
+    pub fn parse_snapshot_ids(&self, image: &ImageId, answer: &[u8]) -> Result<Vec<SnapId>, Error> {
+        let object = header_object(image);
+        let ids = structs::snapshot_ids(answer).map_err(|errno| self.odd(&object, errno))?;
+        Ok(ids.into_iter().map(SnapId::new).collect())
+    }
+
     /// The numbers of all snapshots of an image, in the trash or not, the newest first; `None`
     /// when the image has no header.
     ///
@@ -96,12 +113,10 @@ impl Io {
     /// # Blocking
     /// One round trip.
     pub fn snapshot_ids(&self, image: &ImageId) -> Result<Option<Vec<SnapId>>, Error> {
-        let object = header_object(image);
-        let Some(answer) = self.exec(&object, "rbd", "get_snapcontext", &[])? else {
-            return Ok(None);
-        };
-        let ids = structs::snapshot_ids(&answer).map_err(|errno| self.odd(&object, errno))?;
-        Ok(Some(ids.into_iter().map(SnapId::new).collect()))
+        let answer = self.read_one(snapshot_ids_read(image))?;
+        answer
+            .map(|reply| self.parse_snapshot_ids(image, &reply.bytes))
+            .transpose()
     }
 
     /// All snapshots of an image, in the trash or not, the newest first; `None` when the image

@@ -8,7 +8,7 @@
 //! record that is missing while a name or an image still speaks of it is what an interrupted
 //! create, or an interrupted delete of ceph-csi, leaves; both are finished here.
 
-use ceph::{Cluster, Io, SnapshotOf};
+use ceph::{Cluster, Io};
 use cuttle_journal::{Journal, JournalError, Kind, LocateError, Located, locate};
 use cuttle_model::{
     ClusterSettings, ClusterTable, CoName, ComposedHandle, Credentials, ImageId, ImageName,
@@ -17,14 +17,15 @@ use cuttle_model::{
 use tracing::{info, warn};
 
 mod error;
+mod snapshots;
 
 pub use error::DeleteError;
+use snapshots::Beside;
 
 use crate::existing::{DeleteVolume, Deleted};
 use crate::rbd::controller::RbdController;
 use crate::rbd::in_use::watchers;
 use crate::rbd::remains::{self, Presence};
-use crate::rbd::temporary::temporary_name;
 use crate::reach::{NamedBy, ReachError};
 
 /// One deletion under way.
@@ -43,6 +44,8 @@ pub(super) struct Target {
     committed: Option<ImageId>,
     /// Whether the image is known to be the volume's, by a record or by the handle itself.
     recorded: bool,
+    /// What there is beside the image.
+    beside: Beside,
 }
 
 impl RbdController {
@@ -133,6 +136,7 @@ impl Deletion<'_> {
             present: found.image_id.clone(),
             committed: None,
             recorded: true,
+            beside: self.beside(&found.image, found.image_id.as_ref())?,
         };
         if let Some(record) = &found.record {
             // The store that is called `default` keeps nothing: its key is in the secret.
@@ -206,7 +210,9 @@ impl Deletion<'_> {
                 let image = image.clone();
                 return Err(DeleteError::InUse { image, watchers });
             }
-            self.clear_snapshots(image, present, image)?;
+            if target.beside.has_snapshots {
+                self.clear_snapshots(image, present, image)?;
+            }
             // librbd moves an image without a header, too, but the manager stumbles over it.
             if target.committed.is_some() && remains::trash_move(&self.io, image).map_err(failed)? {
                 return Ok(vec![present.clone()]);
@@ -215,60 +221,11 @@ impl Deletion<'_> {
         remains::clear_name(&self.io, image, target.committed.as_ref()).map_err(failed)
     }
 
-    /// Removes the image that ceph-csi puts between a volume and its clone, and which goes with the
-    /// clone.
-    fn remove_between(&self, target: &Target) -> Result<(), DeleteError> {
-        let Ok(between) = ImageName::new(temporary_name(&target.image)) else {
-            return Ok(());
-        };
-        let failed = |error| self.image(&between, error);
-        let trashed = match self.io.image_id(&between).map_err(failed)? {
-            Some(id) => {
-                self.clear_snapshots(&between, &id, &target.image)?;
-                remains::trash_move(&self.io, &between).map_err(failed)?;
-                vec![id]
-            }
-            // An attempt before this one may have got as far as the trash.
-            None if target.present.is_none() => {
-                let found = self.io.trash_find_all_by_name(&between).map_err(failed)?;
-                found.into_iter().map(|entry| entry.id).collect()
-            }
-            None => Vec::new(),
-        };
-        self.empty_trash(&between, &trashed)
-    }
-
-    /// Moves the snapshot of that name, which belongs to the image, to the snapshots' trash, from
-    /// where it goes with its last clone; refuses to remove an image with other snapshots in sight.
-    fn clear_snapshots(
+    pub(super) fn empty_trash(
         &self,
         image: &ImageName,
-        id: &ImageId,
-        own: &ImageName,
+        ids: &[ImageId],
     ) -> Result<(), DeleteError> {
-        let failed = |error| self.image(image, error);
-        let ids = self.io.snapshot_ids(id).map_err(failed)?;
-        if ids.is_none_or(|ids| ids.is_empty()) {
-            return Ok(());
-        }
-        let snapshots = self.io.snapshots_by_id(id).map_err(failed)?;
-        let snapshots = snapshots.unwrap_or_default().into_iter();
-        let (own, others): (Vec<_>, Vec<_>) = snapshots
-            .filter(|snapshot| snapshot.of == SnapshotOf::Users)
-            .partition(|snapshot| snapshot.name == own.as_str());
-        if !others.is_empty() {
-            return Err(DeleteError::HasSnapshots {
-                image: image.clone(),
-                snapshots: others.into_iter().map(|snapshot| snapshot.name).collect(),
-            });
-        }
-        for snapshot in own {
-            self.io.trash_snapshot(id, snapshot.id).map_err(failed)?;
-        }
-        Ok(())
-    }
-
-    fn empty_trash(&self, image: &ImageName, ids: &[ImageId]) -> Result<(), DeleteError> {
         for id in ids {
             let removed = remains::remove_from_trash(&self.io, id);
             removed.map_err(|error| self.image(image, error))?;
@@ -315,9 +272,11 @@ fn delete_migrated(
     };
     let image = handle.image().clone();
     let present = deletion.io.image_id(&image);
+    let present = present.map_err(|error| deletion.image(&image, error))?;
     let target = Target {
         name: None,
-        present: present.map_err(|error| deletion.image(&image, error))?,
+        beside: deletion.beside(&image, present.as_ref())?,
+        present,
         image,
         committed: None,
         recorded: true,

@@ -81,15 +81,18 @@ fn the_everyday_operations_make_few_calls() {
     writes.retain(|(call, _)| call.starts_with("rados.write"));
     assert_eq!(writes, [("rados.write errno 125".to_owned(), 1)]);
 
-    // Record and image id at once; watchers; the trash; manager and name at once; the record.
+    // Record and image id at once; snapshots and an image in between at once; watchers; the trash;
+    // manager and name at once; the record.
     setup.delete(&created.handle).unwrap();
     assert_calls(
         &mut counter,
         &[
             ("mgr.command", 1),
+            ("rados.exec_read", 1),
             ("rados.notify", 1),
             ("rados.omap_get", 1),
             ("rados.read", 1),
+            ("rados.read errno 2", 1),
             ("rados.write", 2),
             ("rbd.trash_move", 1),
         ],
