@@ -97,7 +97,10 @@ impl FsWorld {
         let contents = cluster.rbd_namespace_contents(META, &self.group).unwrap();
         let mut objects = contents.objects.clone();
         objects.retain(|object| !object.starts_with("csi.volumes."));
-        let uuid = |volume: &v1::Volume| volume.volume_id[volume.volume_id.len() - 36..].to_owned();
+        let uuid = |volume: &v1::Volume| {
+            let handle = &volume.volume_id;
+            handle.get(handle.len() - 36..).unwrap().to_owned()
+        };
         let records: BTreeSet<String> = volumes
             .iter()
             .map(|(_, volume)| format!("csi.volume.{}", uuid(volume)))
