@@ -9,5 +9,7 @@
 mod calls;
 mod faults;
 mod life;
+mod races;
+mod refusals;
 mod setup;
 mod torn;
