@@ -262,6 +262,12 @@ impl Error {
         self.is(libc::ENOENT)
     }
 
+    /// Whether the device behind a file is gone, or just going (ENODEV).
+    #[must_use]
+    pub fn is_no_device(&self) -> bool {
+        self.is(libc::ENODEV)
+    }
+
     /// Whether something is in use (EBUSY, or a loop device that is held).
     #[must_use]
     pub fn is_busy(&self) -> bool {

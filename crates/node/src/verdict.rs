@@ -14,6 +14,8 @@ pub(crate) enum Verdict<'a> {
     Running(u16),
     /// As the error below says.
     Of(&'a dyn Explain),
+    /// As the error below says, but what was made stays for the next attempt.
+    Kept(&'a dyn Explain),
     /// As the host says. A call that was given up on counts as our own deadline passing, and the
     /// work may still end by itself.
     Host(&'a HostError),
@@ -23,7 +25,7 @@ impl Verdict<'_> {
     pub(crate) fn code(&self) -> Code {
         match self {
             Self::Own(number, _) | Self::Running(number) => Code::new(*number),
-            Self::Of(error) => error.code(),
+            Self::Of(error) | Self::Kept(error) => error.code(),
             Self::Host(error) => error.code(),
         }
     }
@@ -32,7 +34,7 @@ impl Verdict<'_> {
         match self {
             Self::Own(_, class) => *class,
             Self::Running(_) => Class::Busy,
-            Self::Of(error) => error.class(),
+            Self::Of(error) | Self::Kept(error) => error.class(),
             Self::Host(error) if error.is_late() => Class::Late,
             Self::Host(error) => error.class(),
         }
@@ -42,6 +44,7 @@ impl Verdict<'_> {
         match self {
             Self::Own(_, Class::Late) | Self::Running(_) => Left::MaybeRunning,
             Self::Own(..) => Left::Nothing,
+            Self::Kept(_) => Left::MaybeRunning,
             Self::Of(error) => error.left(),
             Self::Host(error) if error.is_late() => Left::MaybeRunning,
             Self::Host(error) => error.left(),
@@ -51,7 +54,7 @@ impl Verdict<'_> {
     pub(crate) fn remedy(&self) -> Option<Cow<'static, str>> {
         match self {
             Self::Own(..) | Self::Running(_) => None,
-            Self::Of(error) => error.remedy(),
+            Self::Of(error) | Self::Kept(error) => error.remedy(),
             Self::Host(error) => error.remedy(),
         }
     }

@@ -137,6 +137,14 @@ pub enum AttachError {
         /// What is wrong.
         problem: String,
     },
+    /// The image is mapped, but its device was not found or noted. The next attempt takes it over.
+    #[error("image {image} is mapped, but its device could not be taken into use")]
+    LeftMapped {
+        /// The image.
+        image: String,
+        /// What failed.
+        source: Box<AttachError>,
+    },
     /// Unmapping failed.
     #[error("unmapping {device} failed: {end}{said}{}", Held(holders))]
     UnmapFailed {
@@ -192,6 +200,7 @@ impl AttachError {
             Self::ExporterStays { .. } => Verdict::Own(1516, Class::Late),
             Self::Occupied { .. } => Verdict::Own(1517, Class::Unmet),
             Self::MapFailed { end, .. } => Verdict::Own(1518, end.class()),
+            Self::LeftMapped { source, .. } => Verdict::Kept(source.as_ref()),
             Self::Unfit { .. } => Verdict::Own(1519, Class::Unmet),
             Self::UnmapFailed { end, .. } => Verdict::Own(1520, end.class()),
             Self::SizeNotSeen { .. } => Verdict::Own(1521, Class::Down),
@@ -261,6 +270,7 @@ impl AttachError {
                     .into()
             }
             Self::ProtocolTooOld { remedy, .. } => remedy.clone().into(),
+            Self::LeftMapped { .. } => return None,
             Self::Unfit { .. } => {
                 "see whether the device belongs to the image (`rbd device list`, `losetup`), and \
                  that /dev in the plugin's container is the node's"

@@ -47,6 +47,10 @@ const ATTRIBUTE: usize = 4096;
 /// How often a new size is looked for.
 const LOOK_EVERY: std::time::Duration = std::time::Duration::from_millis(50);
 
+/// How long a device that is to be unmapped may be busy, and how often that is tried.
+const BUSY_PATIENCE: std::time::Duration = std::time::Duration::from_secs(2);
+const BUSY_EVERY: std::time::Duration = std::time::Duration::from_millis(250);
+
 /// Attaching by the kernel's RBD client.
 #[derive(Debug)]
 pub(crate) struct KrbdAttach<'a> {
@@ -145,10 +149,11 @@ impl<'a> KrbdAttach<'a> {
         let path = format!("{DEVICES}/{number}/{name}");
         let failed = || HostFailure::at("read", &path);
         let absolute = AbsolutePath::new(&path).map_err(|error| failed()(error.into()))?;
-        let text = self
-            .host
-            .read_file(&absolute, ATTRIBUTE)
-            .map_err(failed())?;
+        let text = match self.host.read_file(&absolute, ATTRIBUTE) {
+            // What is just being unmapped.
+            Err(error) if error.is_no_device() => None,
+            text => text.map_err(failed())?,
+        };
         let line = |text: Vec<u8>| {
             let text = String::from_utf8_lossy(&text).into_owned();
             text.strip_suffix('\n').map(str::to_owned).unwrap_or(text)
@@ -239,8 +244,18 @@ impl<'a> KrbdAttach<'a> {
         let limit = self.settings.patience.map;
         let number = choice::number_of(device.as_path());
         if let (Some(number), Some(force)) = (number, bus::unmaps_with(options)) {
-            let Err(error) = self.host.rbd_remove(number, force, limit) else {
-                return Ok(None);
+            let started = Instant::now();
+            let error = loop {
+                let Err(error) = self.host.rbd_remove(number, force, limit) else {
+                    return Ok(None);
+                };
+                // udev opens a device for a moment after its last user has closed it.
+                let is_brief = started.elapsed() < BUSY_PATIENCE
+                    && cuttle_door::job::remaining().is_none_or(|left| left > BUSY_PATIENCE);
+                if !(is_brief && bus::refused(&error).is_some() && error.is_busy()) {
+                    break error;
+                }
+                std::thread::sleep(BUSY_EVERY);
             };
             return match bus::refused(&error) {
                 Some(errno) => Ok(Some((MapEnd::Kernel(errno), String::new()))),
@@ -264,7 +279,9 @@ impl<'a> KrbdAttach<'a> {
         if let Some(bus) = BusMap::of(order, &options)
             && bus.run(self.host, self.settings.patience.map)?
         {
-            return self.marked(&order.stash.image, bus.mark());
+            let image = &order.stash.image;
+            let number = self.marked(image, bus.mark());
+            return number.map_err(|error| left_mapped(image, error));
         }
         self.map_by_program(order, &options)
     }
@@ -308,8 +325,9 @@ impl<'a> KrbdAttach<'a> {
                 "rbd printed something else than a device's path".to_owned(),
             ));
         };
-        if !self
-            .mapping(number)?
+        let mapping = self.mapping(number);
+        if !mapping
+            .map_err(|error| left_mapped(image, error))?
             .is_some_and(|mapping| mapping.is_of(image))
         {
             return Err(unfit(
@@ -375,7 +393,9 @@ impl Attach for KrbdAttach<'_> {
         let noted = StashFile::of(self.host, order.layout).write(order.stash);
         if let Err(error) = noted {
             // The undo takes down only what is noted.
-            self.unmap(&self.attachment(number)?, "")?;
+            let attachment = self.attachment(number);
+            let unmapped = attachment.and_then(|attachment| self.unmap(&attachment, ""));
+            unmapped.map_err(|error| left_mapped(image, error))?;
             return Err(AttachError::Stash(error));
         }
         // `client4711`
@@ -450,6 +470,14 @@ impl Attach for KrbdAttach<'_> {
             }
         }
         Ok(detached)
+    }
+}
+
+/// A failure after which the record must stay: without it the mapping would be a stranger's.
+fn left_mapped(image: &ImageSpec, error: AttachError) -> AttachError {
+    AttachError::LeftMapped {
+        image: image.to_string(),
+        source: Box::new(error),
     }
 }
 
