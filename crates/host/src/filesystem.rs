@@ -3,8 +3,8 @@
 //! # Never destroying data
 //! Only a device that is *positively* empty is formatted: `blkid` recognises nothing on it, and
 //! our own reading, past the kernel's cache, finds nothing but zeros at its start, its end, where
-//! known file systems keep copies of their superblocks, and at the start of every object of an
-//! image. Anything else that is not recognised is [`Probe::Unknown`] or [`Probe::Remains`].
+//! known file systems keep copies of their superblocks, and at the start of the objects of an
+//! image (of 4096 of them, spread evenly, where there are more). Anything else that is not recognised is [`Probe::Unknown`] or [`Probe::Remains`].
 //!
 //! A mkfs that is cut off leaves remains, and whoever else writes may leave what looks the same.
 //! Nothing on the device can tell the two apart for certain, so the caller must know it

@@ -140,6 +140,7 @@ async fn serve_driver(
         driver: driver.name,
         version: driver.version,
         readiness: driver.readiness,
+        has_topology: !matches!(driver.controller, Some(ControllerParts::Cephfs(_))),
     };
     let node = NodeService::new(Arc::clone(&shared), driver.node);
     let routes =

@@ -74,7 +74,7 @@ fn a_repeated_create_finishes_what_a_killed_one_began() {
         let name = format!("pvc-{call}");
         let mut doomed = world.start_doomed(call);
         let first = doomed.client.create(world.create_request(&name, GIB));
-        let killed = first.is_err() && doomed.is_dead();
+        let killed = doomed.was_killed(&first);
         let uuid_before = world.journal_uuid(&name);
 
         let driver = world.start(&[]);
@@ -108,7 +108,7 @@ fn a_delete_after_a_killed_create_leaves_nothing() {
         let name = format!("pvc-{call}");
         let mut doomed = world.start_doomed(call);
         let first = doomed.client.create(world.create_request(&name, GIB));
-        let killed = first.is_err() && doomed.is_dead();
+        let killed = doomed.was_killed(&first);
         if let Some(uuid) = world.journal_uuid(&name) {
             let driver = world.start(&[]);
             delete(&world, &driver.client, &world.handle_of(&uuid));
@@ -134,7 +134,7 @@ fn a_repeated_delete_finishes_what_a_killed_one_began() {
         let first = doomed
             .client
             .delete_volume(world.delete_request(&volume.volume_id));
-        let killed = first.is_err() && doomed.is_dead();
+        let killed = doomed.was_killed(&first);
 
         let fresh = world.start_named("fresh", &[]);
         delete(&world, &fresh.client, &volume.volume_id);
@@ -159,7 +159,7 @@ fn a_create_of_the_same_name_after_a_killed_delete_is_a_new_volume() {
         let first = doomed
             .client
             .delete_volume(world.delete_request(&volume.volume_id));
-        let killed = first.is_err() && doomed.is_dead();
+        let killed = doomed.was_killed(&first);
 
         let fresh = world.start_named("fresh", &[]);
         let again = fresh
@@ -204,7 +204,7 @@ fn a_repeated_expand_finishes_what_a_killed_one_began() {
         let mut doomed = world.start_doomed(call);
         let request = world.expand_request(&volume.volume_id, 2 * GIB);
         let first = doomed.client.controller_expand_volume(request.clone());
-        let killed = first.is_err() && doomed.is_dead();
+        let killed = doomed.was_killed(&first);
 
         let fresh = world.start_named("fresh", &[]);
         let answer = fresh

@@ -95,7 +95,7 @@ fn repeat_stage(share: u32) {
         let staging = stage.world.make_dir("staging");
         let mut doomed = stage.world.start_doomed(call);
         let first = doomed.client.node_stage_volume(stage.request(&staging));
-        let killed = first.is_err() && doomed.is_dead();
+        let killed = doomed.was_killed(&first);
 
         let fresh = stage.world.start_named("fresh", &[]);
         fresh
@@ -131,7 +131,7 @@ fn an_unstage_after_a_killed_stage_leaves_nothing() {
             let staging = stage.world.make_dir("staging");
             let mut doomed = stage.world.start_doomed(call);
             let first = doomed.client.node_stage_volume(stage.request(&staging));
-            let killed = first.is_err() && doomed.is_dead();
+            let killed = doomed.was_killed(&first);
 
             let fresh = stage.world.start_named("fresh", &[]);
             stage.unstage(&fresh, &staging);
@@ -160,7 +160,7 @@ fn a_repeated_unstage_finishes_what_a_killed_one_began() {
             let mut doomed = stage.world.start_doomed(call);
             let request = unstage_request(&stage.volume.volume_id, &staging);
             let first = doomed.client.node_unstage_volume(request);
-            let killed = first.is_err() && doomed.is_dead();
+            let killed = doomed.was_killed(&first);
 
             let fresh = stage.world.start_named("fresh", &[]);
             stage.unstage(&fresh, &staging);
@@ -193,7 +193,7 @@ fn a_publication_survives_kills_and_never_doubles() {
         let publish = publish_request(&stage.volume, &staging, &target, mount_capability("ext4"));
         let mut doomed = stage.world.start_doomed(call);
         let first = doomed.client.node_publish_volume(publish.clone());
-        let killed = first.is_err() && doomed.is_dead();
+        let killed = doomed.was_killed(&first);
 
         let fresh = stage.world.start_named("fresh", &[]);
         fresh

@@ -265,6 +265,16 @@ pub(crate) struct Running {
 }
 
 impl Running {
+    /// Whether the planned kill struck while the request was worked on; one that was not struck
+    /// must have succeeded.
+    pub(crate) fn was_killed<T>(&mut self, first: &Result<T, tonic::Status>) -> bool {
+        match first {
+            Ok(_) => false,
+            Err(_) if self.is_dead() => true,
+            Err(status) => panic!("answered without being killed: {status}"),
+        }
+    }
+
     /// Whether the planned kill has struck.
     pub(crate) fn is_dead(&mut self) -> bool {
         // The connection breaks a moment before the process can be waited for.

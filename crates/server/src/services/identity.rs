@@ -21,6 +21,9 @@ pub(crate) struct IdentityService {
     pub(crate) driver: DriverName,
     pub(crate) version: String,
     pub(crate) readiness: Readiness,
+    /// Whether volumes may be bound to a part of the cluster. CephFS has no such volumes, and a
+    /// provisioner that is told otherwise waits for topology keys that no node has.
+    pub(crate) has_topology: bool,
 }
 
 #[tonic::async_trait]
@@ -49,15 +52,18 @@ impl Identity for IdentityService {
                 r#type: kind.into(),
             })
         };
+        let topology = self
+            .has_topology
+            .then(|| service(service::Type::VolumeAccessibilityConstraints));
         let offered = [
             service(service::Type::ControllerService),
-            service(service::Type::VolumeAccessibilityConstraints),
             Type::VolumeExpansion(VolumeExpansion {
                 r#type: volume_expansion::Type::Online.into(),
             }),
         ];
         let capabilities = offered
             .into_iter()
+            .chain(topology)
             .map(|kind| v1::PluginCapability { r#type: Some(kind) })
             .collect();
         call.answer(async { Ok(v1::GetPluginCapabilitiesResponse { capabilities }) })

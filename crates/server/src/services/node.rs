@@ -32,6 +32,21 @@ pub struct RbdNodeParts {
     pub topology: BTreeMap<String, String>,
 }
 
+impl RbdNodeParts {
+    /// The volume's cluster, for its lane; volumes whose handle does not tell a configured one count
+    /// as of one without a name, so that there are no more lanes than clusters.
+    fn cluster_of(&self, volume_id: &str) -> Arc<str> {
+        let known = cuttle_model::VolumeHandle::parse(volume_id)
+            .ok()
+            .filter(|handle| self.clusters.snapshot().find(handle.cluster()).is_some());
+        Arc::from(
+            known
+                .as_ref()
+                .map_or("", |handle| handle.cluster().as_str()),
+        )
+    }
+}
+
 /// Serves Node, or says that this process does not.
 #[derive(Debug)]
 pub(crate) struct NodeService {
@@ -93,7 +108,7 @@ impl NodeService {
         let plan = Plan {
             doing,
             keys: vec![alone(request.id.as_str())],
-            lane: LaneName::Unstage(cluster_of(&wire.volume_id)),
+            lane: LaneName::Unstage(parts.cluster_of(&wire.volume_id)),
             fingerprint,
         };
         let work = move || parts.node.unstage(&request);
@@ -151,7 +166,7 @@ impl NodeService {
     ) -> Result<v1::NodeExpandVolumeResponse, Failed> {
         let doing = doing("grow", &wire.volume_id);
         let fingerprint = fingerprint(&wire);
-        let lane = LaneName::Stage(cluster_of(&wire.volume_id));
+        let lane = LaneName::Stage(parts.cluster_of(&wire.volume_id));
         let request =
             boundary::expand(wire).map_err(|mistakes| Failed::new(doing.clone(), mistakes))?;
         let plan = Plan {
@@ -234,14 +249,6 @@ fn target(path: &Path) -> (Key, Hold) {
 fn question(what: &str, path: &Path) -> (Key, Hold) {
     let text = format!("{what} {}", path.to_string_lossy());
     (Key::Question(text), Hold::Alone)
-}
-
-/// The volume's cluster; volumes whose handle does not tell it count as of one without a name.
-fn cluster_of(volume_id: &str) -> Arc<str> {
-    match cuttle_model::VolumeHandle::parse(volume_id) {
-        Ok(handle) => Arc::from(handle.cluster().as_str()),
-        Err(_) => Arc::from(""),
-    }
 }
 
 #[tonic::async_trait]
