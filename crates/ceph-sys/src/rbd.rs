@@ -17,6 +17,8 @@ pub type librbd_progress_fn_t =
     Option<unsafe extern "C" fn(offset: u64, total: u64, ptr: *mut c_void) -> c_int>;
 /// Called on a librbd thread when an image's header has changed.
 pub type rbd_update_callback_t = Option<unsafe extern "C" fn(arg: *mut c_void)>;
+/// How an image is locked.
+pub type rbd_lock_mode_t = libc::c_uint;
 /// How an image came into the trash.
 pub type rbd_trash_image_source_t = libc::c_uint;
 
@@ -38,6 +40,8 @@ pub const RBD_IMAGE_OPTION_STRIPE_COUNT: c_int = 4;
 pub const RBD_IMAGE_OPTION_DATA_POOL: c_int = 10;
 /// Image option: which form of clone, 1 or 2.
 pub const RBD_IMAGE_OPTION_CLONE_FORMAT: c_int = 12;
+/// Lock: for one client, which does not pass it on.
+pub const RBD_LOCK_MODE_EXCLUSIVE: rbd_lock_mode_t = 0;
 /// Trash source: moved by a user.
 pub const RBD_TRASH_IMAGE_SOURCE_USER: rbd_trash_image_source_t = 0;
 
@@ -324,6 +328,13 @@ unsafe extern "C" {
     ) -> c_int;
     /// Ends an update watch; no callback runs after it. Not from a librbd callback.
     pub fn rbd_update_unwatch(image: rbd_image_t, handle: u64) -> c_int;
+
+    /// Takes the exclusive lock and keeps it until the image is closed: EROFS when another client
+    /// keeps it so, EINVAL when the image has no such feature. The lock of a client that does not
+    /// watch the image any more is broken, and that client blocklisted.
+    pub fn rbd_lock_acquire(image: rbd_image_t, lock_mode: rbd_lock_mode_t) -> c_int;
+    /// Tells whether this client holds the exclusive lock (1) or not (0).
+    pub fn rbd_is_exclusive_lock_owner(image: rbd_image_t, is_owner: *mut c_int) -> c_int;
 
     /// Makes a completion. The callback may free it.
     pub fn rbd_aio_create_completion(

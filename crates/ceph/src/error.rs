@@ -158,6 +158,12 @@ impl Error {
         matches!(self.errno.get(), libc::ENOSPC | libc::EDQUOT)
     }
 
+    /// Another client keeps the image's exclusive lock, or it was opened read-only (EROFS).
+    #[must_use]
+    pub fn is_locked(&self) -> bool {
+        self.errno.get() == libc::EROFS
+    }
+
     /// The installed library or the cluster cannot do this (ENOSYS, EOPNOTSUPP).
     #[must_use]
     pub fn is_unsupported(&self) -> bool {

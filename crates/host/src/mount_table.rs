@@ -84,9 +84,25 @@ impl Mount {
     /// Whether nothing can be written through this mount.
     #[must_use]
     pub fn is_read_only(&self) -> bool {
-        let has_ro = |options: &str| options.split(',').any(|option| option == "ro");
         has_ro(&self.options) || has_ro(&self.super_options)
     }
+
+    /// Whether this mount itself is read-only. Its file system may be so, too: from the beginning,
+    /// or made so by the kernel after errors.
+    #[must_use]
+    pub fn was_mounted_read_only(&self) -> bool {
+        has_ro(&self.options)
+    }
+
+    /// Whether the kernel has made the file system read-only that was mounted writable.
+    #[must_use]
+    pub fn went_read_only(&self) -> bool {
+        has_ro(&self.super_options) && !has_ro(&self.options)
+    }
+}
+
+fn has_ro(options: &str) -> bool {
+    options.split(',').any(|option| option == "ro")
 }
 
 /// Why a table could not be understood. Then nothing is concluded from it.

@@ -4,15 +4,22 @@ use std::fmt;
 
 use cuttle_model::{ByteSize, Class};
 
+/// The words for whether the image is locked.
+const LOCKED: &str = "locked";
+const SHARED: &str = "shared";
+
 /// The first line of an export process's standard output.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
-    /// The file is there and serves the image: `ready <size in bytes> <client number>`.
+    /// The file is there and serves the image: `ready <size in bytes> <client number> <lock>`, the
+    /// last either `locked` or `shared`.
     Ready {
         /// The image's size.
         size: ByteSize,
         /// The number under which the cluster knows the process: that of its watch on the image.
         client: u64,
+        /// Whether the process holds the image's exclusive lock, so that no other client writes.
+        locked: bool,
     },
     /// There is no export and nothing is left behind: `error <errno> <text>`.
     Refused(Refusal),
@@ -29,10 +36,16 @@ pub struct Refusal {
 
 /// A line that no export process writes.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("expected `ready <size> <client>` or `error <errno> <text>`")]
+#[error("expected `ready <size> <client> <lock>` or `error <errno> <text>`")]
 pub struct AnswerError;
 
 impl Refusal {
+    /// Whether another client holds the image's exclusive lock.
+    #[must_use]
+    pub fn is_locked(&self) -> bool {
+        self.errno == libc::EROFS
+    }
+
     /// What kind of failure it is, judged by its errno.
     #[must_use]
     pub fn class(&self) -> Class {
@@ -58,7 +71,14 @@ impl fmt::Display for Answer {
     /// The line, without its line feed.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Ready { size, client } => write!(f, "ready {} {client}", size.bytes()),
+            Self::Ready {
+                size,
+                client,
+                locked,
+            } => {
+                let lock = if *locked { LOCKED } else { SHARED };
+                write!(f, "ready {} {client} {lock}", size.bytes())
+            }
             Self::Refused(Refusal { errno, text }) => {
                 // One line is one answer, whatever a library put into the text.
                 write!(f, "error {errno} {}", plain(text))
@@ -78,8 +98,18 @@ pub fn parse_ready_line(line: &str) -> Result<Answer, AnswerError> {
         "ready" => {
             let (size, client) = rest.split_once(' ').ok_or(AnswerError)?;
             let size = ByteSize::from_bytes(number(size).ok_or(AnswerError)?);
+            let (client, lock) = client.split_once(' ').ok_or(AnswerError)?;
             let client = number(client).ok_or(AnswerError)?;
-            Ok(Answer::Ready { size, client })
+            let locked = match lock {
+                LOCKED => true,
+                SHARED => false,
+                _ => return Err(AnswerError),
+            };
+            Ok(Answer::Ready {
+                size,
+                client,
+                locked,
+            })
         }
         "error" => {
             let (errno, text) = rest.split_once(' ').ok_or(AnswerError)?;
@@ -119,7 +149,12 @@ mod tests {
             text: "rbd.open rbd/gone: ENOENT".to_owned(),
         };
         let client = 4711;
-        for answer in [Answer::Ready { size, client }, Answer::Refused(refusal)] {
+        let ready = |locked| Answer::Ready {
+            size,
+            client,
+            locked,
+        };
+        for answer in [ready(true), ready(false), Answer::Refused(refusal)] {
             assert_eq!(parse_ready_line(&format!("{answer}\n")), Ok(answer));
         }
     }
@@ -144,15 +179,17 @@ mod tests {
             "ready",
             "ready ",
             "ready 1",
-            "ready -1 2",
-            "ready +1 2",
+            "ready -1 2 shared",
+            "ready +1 2 shared",
+            "ready 1 2",
             "ready 1 2 3",
-            "ready 99999999999999999999 1",
+            "ready 1 2 locked ",
+            "ready 99999999999999999999 1 shared",
             "error 5",
             "error 0 none",
             "error -5 negative",
             "error EIO name",
-            "Ready 1",
+            "Ready 1 2 shared",
         ] {
             assert_eq!(parse_ready_line(line), Err(AnswerError), "{line:?}");
         }

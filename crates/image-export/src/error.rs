@@ -35,6 +35,12 @@ pub enum ExportError {
         #[source]
         source: ceph::Error,
     },
+    /// Another client holds the image's exclusive lock and does not give it up.
+    #[error("another client holds the exclusive lock of image {image}")]
+    Locked {
+        /// The image's specification.
+        image: String,
+    },
     /// Connecting and opening took too long.
     #[error("image {image} could not be opened within {within:?}")]
     OpenTimedOut {
@@ -104,6 +110,7 @@ impl ExportError {
             Self::OpenTimedOut { .. } | Self::FlushTimedOut { .. } | Self::CloseTimedOut { .. } => {
                 Some(libc::ETIMEDOUT)
             }
+            Self::Locked { .. } => Some(libc::EROFS),
             Self::Mount { source, .. } => source.errno(),
         };
         errno.filter(|errno| *errno > 0).unwrap_or(libc::EIO)
@@ -121,12 +128,14 @@ impl Explain for ExportError {
             Self::Session(_) => 1806,
             Self::Flush { .. } | Self::FlushTimedOut { .. } => 1807,
             Self::Close { .. } | Self::CloseTimedOut { .. } => 1808,
+            Self::Locked { .. } => 1809,
         })
     }
 
     fn class(&self) -> Class {
         match self {
             Self::Request(_) => Class::Bug,
+            Self::Locked { .. } => Class::Unmet,
             Self::Open { source, .. } | Self::Flush { source, .. } | Self::Close { source, .. } => {
                 source.class()
             }
@@ -145,6 +154,7 @@ impl Explain for ExportError {
             Self::Request(_)
             | Self::Setup { .. }
             | Self::Open { .. }
+            | Self::Locked { .. }
             | Self::OpenTimedOut { .. }
             | Self::Mount { .. } => Left::Nothing,
             Self::Session(_)
@@ -160,6 +170,10 @@ impl Explain for ExportError {
             Self::Request(_) => return None,
             Self::Setup { .. } => "check the node's limits on threads and open files",
             Self::Open { source, .. } => return source.remedy(),
+            Self::Locked { .. } => {
+                "stop what uses the image there (`rbd lock ls`, `rbd status`); the lock of a client \
+                 that died is taken over by itself, half a minute later"
+            }
             Self::OpenTimedOut { .. } | Self::Close { .. } | Self::CloseTimedOut { .. } => {
                 "check that the node reaches the cluster's monitors and OSDs"
             }

@@ -5,9 +5,9 @@ use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ceph::{Clusters, ConnectOptions, OpenMode};
+use ceph::{Clusters, ConnectOptions, Image, OpenMode};
 use cuttle_door::Doors;
-use cuttle_model::{Explain, chain};
+use cuttle_model::{Explain, ImageFeatures, chain};
 use tracing::error;
 
 use crate::backend::Backend;
@@ -31,6 +31,8 @@ pub(crate) struct Export {
     pub(crate) sizes: Sizes,
     /// The number under which the cluster knows this process.
     pub(crate) client: u64,
+    /// Whether no other client can write.
+    pub(crate) locked: bool,
     read_only: bool,
 }
 
@@ -47,11 +49,36 @@ fn connect_options(request: &ExportRequest) -> ConnectOptions {
             // Without a cache a completed write is on the OSDs. With one, an error of a write that
             // was answered long ago would have to be told by some later flush. The kernel's page
             // cache is above us and does what a cache here would do.
+            //
+            // Writes are copied by librbd (`rbd_disable_zero_copy_writes`, its default) although their
+            // buffers live long enough: librbd 16.2 never answers a write it need not copy if another
+            // client keeps the exclusive lock.
             option("rbd_cache", "false"),
-            // Buffers live until librbd has answered, so it need not copy them.
-            option("rbd_disable_zero_copy_writes", "false"),
         ],
         ..ConnectOptions::default()
+    }
+}
+
+/// Takes the image's exclusive lock if it is asked for and the image has one; answers whether this
+/// client holds it.
+fn lock(request: &ExportRequest, image: &Image) -> Result<bool, ExportError> {
+    let failed = |source| ExportError::Open {
+        image: request.image_spec(),
+        source,
+    };
+    if !request.exclusive || request.read_only {
+        return Ok(false);
+    }
+    let features = ImageFeatures::from_bits(image.features().map_err(failed)?);
+    if !features.contains(ImageFeatures::EXCLUSIVE_LOCK) {
+        return Ok(false);
+    }
+    match image.lock_exclusively() {
+        Ok(()) => Ok(true),
+        Err(error) if error.is_locked() => Err(ExportError::Locked {
+            image: request.image_spec(),
+        }),
+        Err(error) => Err(failed(error)),
     }
 }
 
@@ -60,7 +87,8 @@ impl Export {
     /// nothing to do then but to say so and end the process.
     ///
     /// # Errors
-    /// [`ExportError::Open`], [`ExportError::OpenTimedOut`], [`ExportError::Setup`].
+    /// [`ExportError::Open`], [`ExportError::Locked`], [`ExportError::OpenTimedOut`],
+    /// [`ExportError::Setup`].
     pub(crate) fn open_in_time(
         request: &ExportRequest,
         doors: &Doors,
@@ -85,7 +113,7 @@ impl Export {
         }
     }
 
-    /// Connects, opens the image and watches its header.
+    /// Connects, opens and locks the image and watches its header.
     fn open(request: &ExportRequest, doors: &Doors) -> Result<Self, ExportError> {
         let image = request.image_spec();
         let failed = |source| ExportError::Open {
@@ -108,6 +136,7 @@ impl Export {
             .io(&request.pool, &request.namespace)
             .and_then(|io| io.open_image(&request.image, mode))
             .map_err(failed)?;
+        let locked = lock(request, &opened)?;
         let size = opened.size().map_err(failed)?;
         let reports = Reports::start(image.clone()).map_err(no_thread)?;
         let backend = Backend::new(opened, size.bytes(), reports);
@@ -125,6 +154,7 @@ impl Export {
             backend,
             sizes,
             client: cluster.instance_id(),
+            locked,
             read_only: request.read_only,
         })
     }

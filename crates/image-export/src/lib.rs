@@ -13,8 +13,9 @@
 //!
 //! 1. The starter runs a process that calls [`main_from_stdin`] and writes an [`ExportRequest`] as
 //!    one line to its standard input.
-//! 2. The process opens the image, mounts it over the given regular file and answers `ready <size> <client>`
-//!    or `error <errno> <text>` on its standard output ([`parse_ready_line`]).
+//! 2. The process opens the image, takes its exclusive lock if it is to be the only writer, mounts
+//!    it over the given regular file and answers `ready <size> <client> <lock>` or
+//!    `error <errno> <text>` on its standard output ([`parse_ready_line`]).
 //! 3. It serves until the file is unmounted, whatever becomes of its starter.
 //! 4. It flushes and closes the image. Its exit status says whether all went well ([`ExitStatus`]).
 //!

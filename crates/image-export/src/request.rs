@@ -32,6 +32,9 @@ pub struct ExportRequest {
     pub image: ImageName,
     /// Whether the image is opened, and the file offered, for reading only.
     pub read_only: bool,
+    /// Whether no other client may write while the image is exported. Images that have the feature
+    /// `exclusive-lock` are then locked for good; nothing else can be promised of others.
+    pub exclusive: bool,
     /// An existing regular file, given as an absolute path: the image appears over it.
     pub mountpoint: PathBuf,
     /// How long connecting to the cluster and opening the image may take.
@@ -112,6 +115,8 @@ struct Received {
     image: String,
     #[serde(default)]
     read_only: bool,
+    #[serde(default)]
+    exclusive: bool,
     mountpoint: PathBuf,
     start_within_ms: u64,
     #[serde(default)]
@@ -144,6 +149,7 @@ struct Sent<'a> {
     namespace: &'a str,
     image: &'a str,
     read_only: bool,
+    exclusive: bool,
     mountpoint: &'a Path,
     start_within_ms: u64,
     ceph_conf: Option<&'a Path>,
@@ -183,6 +189,7 @@ impl ExportRequest {
             namespace: self.namespace.as_str(),
             image: self.image.as_str(),
             read_only: self.read_only,
+            exclusive: self.exclusive,
             mountpoint: &self.mountpoint,
             start_within_ms: u64::try_from(self.start_within.as_millis()).unwrap_or(u64::MAX),
             ceph_conf: self.ceph_conf.as_deref(),
@@ -268,6 +275,7 @@ impl Order {
             namespace: RadosNamespace::new(received.namespace).map_err(field("namespace"))?,
             image: ImageName::new(received.image).map_err(field("image"))?,
             read_only: received.read_only,
+            exclusive: received.exclusive,
             mountpoint: received.mountpoint,
             ceph_conf: received.ceph_conf,
             start_within: Duration::from_millis(received.start_within_ms),

@@ -76,8 +76,12 @@ fn export() -> ExitStatus {
         Ok(started) => started,
         Err(error) => return refuse(&error),
     };
-    let client = mounted.export.client;
-    if let Err(error) = answer(&Answer::Ready { size, client }) {
+    let ready = Answer::Ready {
+        size,
+        client: mounted.export.client,
+        locked: mounted.export.locked,
+    };
+    if let Err(error) = answer(&ready) {
         // Whoever asked has gone or given up, and will not look after this mount.
         warn!(%error, "nobody reads the answer, taking the export away");
         mounted.abandon();

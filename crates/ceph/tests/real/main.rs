@@ -15,6 +15,7 @@ mod file_systems;
 mod idle;
 mod image_plans;
 mod images;
+mod locks;
 mod objects;
 mod setup;
 mod subvolumes;

@@ -14,6 +14,7 @@ fn request() -> ExportRequest {
         namespace: RadosNamespace::new("team \"a\"").unwrap(),
         image: ImageName::new("csi-vol-1").unwrap(),
         read_only: true,
+        exclusive: true,
         mountpoint: PathBuf::from("/run/cuttle/image"),
         ceph_conf: Some("/etc/ceph/ceph.conf".into()),
         start_within: Duration::from_millis(1500),

@@ -70,6 +70,7 @@ impl Bed {
             namespace: RadosNamespace::new(&self.namespace).unwrap(),
             image: ImageName::new(image).unwrap(),
             read_only: false,
+            exclusive: false,
             mountpoint: mountpoint.to_owned(),
             ceph_conf: None,
             start_within: PATIENCE,
@@ -187,6 +188,7 @@ impl Drop for Bed {
 pub(crate) struct Export {
     child: Child,
     pub(crate) size: u64,
+    pub(crate) locked: bool,
     pub(crate) path: PathBuf,
     dir: TempDir,
 }
@@ -209,9 +211,10 @@ impl Export {
             .read_line(&mut answer)
             .unwrap();
         match parse_ready_line(&answer).unwrap() {
-            Answer::Ready { size, .. } => Ok(Self {
+            Answer::Ready { size, locked, .. } => Ok(Self {
                 child,
                 size: size.bytes(),
+                locked,
                 path: request.mountpoint.clone(),
                 dir,
             }),

@@ -209,10 +209,16 @@ fn the_first_line_is_the_only_one() {
     let mut stdout = BufReader::new(child.stdout.take().unwrap());
     let mut answer = String::new();
     stdout.read_line(&mut answer).unwrap();
-    let Ok(Answer::Ready { size, client }) = parse_ready_line(&answer) else {
+    let Ok(Answer::Ready {
+        size,
+        client,
+        locked,
+    }) = parse_ready_line(&answer)
+    else {
         panic!("{answer:?}");
     };
     assert_eq!((size.bytes(), client > 0), (4 << 20, true), "{answer:?}");
+    assert!(!locked, "{answer:?}");
     // The process lets go of the pipe while it serves.
     let mut rest = String::new();
     stdout.read_to_string(&mut rest).unwrap();

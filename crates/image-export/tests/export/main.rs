@@ -15,6 +15,7 @@ mod failures;
 mod features;
 mod file_systems;
 mod lifetime;
+mod locks;
 mod outage;
 mod sizes;
 mod space;

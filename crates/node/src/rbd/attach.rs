@@ -42,6 +42,8 @@ pub(crate) struct Attached {
     pub(crate) attachment: Attachment,
     /// The number under which the cluster knows whoever serves the device, where it is known.
     pub(crate) client: Option<u64>,
+    /// Whether the image's exclusive lock keeps every other client from writing.
+    pub(crate) locked: bool,
 }
 
 /// How far an image is attached.
@@ -79,6 +81,8 @@ pub(crate) struct AttachOrder<'a> {
     pub(crate) credentials: &'a Credentials,
     pub(crate) options: &'a str,
     pub(crate) read_only: bool,
+    /// Whether nobody else may write meanwhile.
+    pub(crate) exclusive: bool,
 }
 
 /// How much a detach may do.

@@ -14,6 +14,7 @@ use crate::rbd::node::RbdNode;
 use crate::rbd::request::{ExpandVolume, Expanded};
 use crate::rbd::staged::StagedError;
 use crate::rbd::stash_file::{StashError, StashFile};
+use crate::rbd::take_down::{TakeDownError, shows};
 use crate::verdict::{Verdict, explain_by_verdict};
 
 /// Why a volume could not be expanded.
@@ -42,6 +43,9 @@ pub enum ExpandError {
     /// The stash could not be read.
     #[error("the staging directory's record is unusable")]
     Stash(#[source] StashError),
+    /// What is mounted could not be found out.
+    #[error("could not find out what is mounted")]
+    Mounted(#[source] TakeDownError),
     /// The device could not take up the new size.
     #[error("the device did not take up the new size")]
     Attach(#[source] AttachError),
@@ -58,6 +62,7 @@ impl ExpandError {
             Self::Place(source) => Verdict::Of(source),
             Self::Staged(source) => Verdict::Of(source),
             Self::Stash(source) => Verdict::Of(source),
+            Self::Mounted(source) => Verdict::Of(source),
             Self::Attach(source) => Verdict::Of(source),
             Self::Host(failure) => failure.verdict(),
         }
@@ -75,9 +80,12 @@ impl ExpandError {
                  does not need it"
                     .into()
             }
-            Self::Place(_) | Self::Staged(_) | Self::Stash(_) | Self::Attach(_) | Self::Host(_) => {
-                return None;
-            }
+            Self::Place(_)
+            | Self::Staged(_)
+            | Self::Stash(_)
+            | Self::Mounted(_)
+            | Self::Attach(_)
+            | Self::Host(_) => return None,
         })
     }
 }
@@ -121,6 +129,10 @@ impl RbdNode {
         let table = table.map_err(HostFailure::at("read", "the mount table"))?;
         let mount = table.at(&layout.mount_point);
         let mount = mount.ok_or_else(|| not_staged("it is attached but not mounted"))?;
+        let shown = shows(&self.host, mount, &layout.mount_point, &attachment);
+        if !shown.map_err(ExpandError::Mounted)? {
+            return Err(not_staged("something else is mounted in its place"));
+        }
         let is_block = mount.device != attachment.number;
         if is_block || attachment.read_only || mount.is_read_only() {
             return Ok(Expanded { size });

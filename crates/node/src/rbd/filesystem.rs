@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use cuttle_door::FromErrno;
 use cuttle_host::{
     AbsolutePath, Check, DeviceMount, Error as HostError, FilesystemKind, Growth, History, Host,
     MakeFilesystem, OptionRefused, Probe,
@@ -40,6 +41,16 @@ pub enum FilesystemError {
         /// The device.
         device: AbsolutePath,
     },
+    /// The filesystem was in use when the image was copied, and its device may only be read.
+    #[error("the {kind} filesystem on {device} must be put right first, but may only be read")]
+    NeedsReplay {
+        /// The device.
+        device: AbsolutePath,
+        /// The kind of filesystem.
+        kind: String,
+        /// The kernel's words.
+        source: Box<HostError>,
+    },
     /// There is something else than a filesystem on the device.
     #[error("device {device} carries {found}, not a filesystem")]
     NoFilesystem {
@@ -59,6 +70,7 @@ impl FilesystemError {
             Self::TypeUnsupported(_) => Verdict::Own(1551, Class::Invalid),
             Self::EmptyReadOnly { .. } => Verdict::Own(1552, Class::Unmet),
             Self::NoFilesystem { .. } => Verdict::Own(1553, Class::Unmet),
+            Self::NeedsReplay { .. } => Verdict::Own(1554, Class::Unmet),
         }
     }
 
@@ -71,6 +83,12 @@ impl FilesystemError {
             }
             Self::EmptyReadOnly { .. } => {
                 "mount it once for writing, so that it gets a filesystem".into()
+            }
+            Self::NeedsReplay { .. } => {
+                "mount it once for writing (ReadWriteOnce), so that its journal is replayed; or add \
+                 `noload` (ext4) or `norecovery` (xfs) to mountOptions, if the data as of the last \
+                 checkpoint will do"
+                    .into()
             }
             Self::NoFilesystem { .. } => {
                 "use it as a raw block volume (volumeMode: Block), or find out what it is \
@@ -129,11 +147,24 @@ impl StageFilesystem<'_> {
             options: &options,
         };
         host.mount_device(&mount)
-            .map_err(HostFailure::at("mount", device))?;
+            .map_err(|error| self.mount_failed(error, &kind))?;
         if options.is_read_only() {
             return Ok(());
         }
         self.grow(host, &kind)
+    }
+
+    /// Tells a journal that cannot be replayed from other failures: ext4 and xfs alike answer EROFS.
+    fn mount_failed(self, error: HostError, kind: &str) -> FilesystemError {
+        let device = &self.attachment.device;
+        if self.attachment.read_only && error.errno() == Some(libc::EROFS) {
+            return FilesystemError::NeedsReplay {
+                device: device.clone(),
+                kind: kind.to_owned(),
+                source: Box::new(error),
+            };
+        }
+        HostFailure::at("mount", device)(error).into()
     }
 
     /// The kind of filesystem on the device, made now if the device was empty, and what is noted

@@ -248,19 +248,29 @@ impl OpenedImage {
         }
     }
 
+    /// Fails if anybody has the image open for writing.
+    ///
+    /// # Errors
+    /// [`ImageError::InUse`] with the addresses of those that have.
+    pub(crate) fn expect_free(&self) -> Result<(), ImageError> {
+        self.wait_until_free(Duration::ZERO)
+    }
+
     /// Makes sure that of several nodes that attach the image at the same time at most one goes
     /// on. To be called after attaching: whoever attaches later sees this node's watch.
     ///
     /// Those that attach at once see each other. The one with the smallest client number waits a
     /// short time for the others to go, which give up at once. If one of them had gone on before,
     /// it stays, and this node gives up, too. `client` is this node's number; where it is not
-    /// known, a single watcher is taken for this node.
+    /// known, a single watcher is taken for this node. A node that holds the image's exclusive lock
+    /// (`locked`) gives way to nobody: the others cannot write, and are on their way out.
     ///
     /// # Errors
     /// [`ImageError::InUse`] with the addresses of the others.
     pub(crate) fn settle_alone(
         &self,
         client: Option<u64>,
+        locked: bool,
         patience: Duration,
     ) -> Result<(), ImageError> {
         let started = Instant::now();
@@ -272,7 +282,7 @@ impl OpenedImage {
                 return Ok(());
             }
             let waited = started.elapsed();
-            if yields || waited >= patience {
+            if (yields && !locked) || waited >= patience {
                 let image = self.spec.to_string();
                 return Err(ImageError::InUse {
                     image,

@@ -27,7 +27,7 @@ use crate::place::PlaceError;
 use crate::rbd::attach::{
     Attach, AttachError, AttachOrder, Attachment, Found, Manner, Place, by_mounter,
 };
-use crate::rbd::filesystem::StageFilesystem;
+use crate::rbd::filesystem::{FilesystemError, StageFilesystem};
 use crate::rbd::image::{ImageError, LocatedImage, OpenedImage};
 use crate::rbd::image_spec::ImageSpec;
 use crate::rbd::mkfs_note::Noted;
@@ -138,8 +138,13 @@ impl RbdNode {
             return Err(taken());
         }
         self.check_image(request, layout, &stash)?;
-        let is_block = mount.device != attachment.number;
-        check_as_asked(request, layout, is_block, attachment.read_only)?;
+        let found = Form {
+            is_block: mount.device != attachment.number,
+            device_is_read_only: attachment.read_only,
+            // What the kernel did to a filesystem with errors is not how it was staged.
+            mounted_read_only: mount.was_mounted_read_only(),
+        };
+        check_as_asked(request, layout, found)?;
         Ok(true)
     }
 
@@ -245,31 +250,65 @@ fn was_staged_for(stash: &Stash, request: &StageVolume) -> bool {
         && stash.origin.as_ref() == Some(&Origin::of(&request.cluster))
 }
 
+/// How a volume is staged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Form {
+    is_block: bool,
+    device_is_read_only: bool,
+    /// Of a filesystem.
+    mounted_read_only: bool,
+}
+
+impl Form {
+    /// As the request asks for.
+    fn wanted(request: &StageVolume) -> Result<Self, StageError> {
+        let mode = request.capability.mode;
+        let mounted_read_only = match &request.capability.access {
+            Access::Block => false,
+            Access::Filesystem { mount_flags, .. } => {
+                let options = MountOptions::parse(mount_flags);
+                let options = options.map_err(FilesystemError::Flag);
+                options.map_err(StageError::Filesystem)?.is_read_only() || mode.is_read_only()
+            }
+        };
+        Ok(Self {
+            is_block: request.capability.is_block(),
+            device_is_read_only: device_is_read_only(request),
+            mounted_read_only,
+        })
+    }
+
+    fn words(self) -> String {
+        let what = match self.is_block {
+            true => "block device",
+            false => "filesystem",
+        };
+        let how = match (self.device_is_read_only, self.mounted_read_only) {
+            (true, _) => "read-only",
+            (false, true) => "read-only mounted",
+            (false, false) => "writable",
+        };
+        format!("a {how} {what}")
+    }
+}
+
 fn check_as_asked(
     request: &StageVolume,
     layout: &Layout,
-    is_block: bool,
-    read_only: bool,
+    mut found: Form,
 ) -> Result<(), StageError> {
-    let words = |is_block: bool, read_only: bool| {
-        let what = if is_block {
-            "block device"
-        } else {
-            "filesystem"
-        };
-        let how = if read_only { "read-only" } else { "writable" };
-        format!("a {how} {what}")
-    };
-    let found = words(is_block, read_only);
-    let wanted = words(request.capability.is_block(), device_is_read_only(request));
+    let wanted = Form::wanted(request)?;
+    if found.is_block {
+        found.mounted_read_only = false;
+    }
     if found == wanted {
         return Ok(());
     }
     let path = layout.mount_point.clone();
     Err(StageError::StagedOtherwise {
         path,
-        found,
-        wanted,
+        found: found.words(),
+        wanted: wanted.words(),
     })
 }
 
@@ -374,7 +413,7 @@ impl Staging<'_> {
         let patience = self.node.settings.patience.in_use;
         if let Some(attachment) = self.take_over(attach, stash, read_only)? {
             if self.is_exclusive() {
-                self.image.settle_alone(None, patience)?;
+                self.image.settle_alone(None, false, patience)?;
             }
             return Ok(attachment);
         }
@@ -390,12 +429,22 @@ impl Staging<'_> {
             options: options.for_mounter(stash.mounter),
             stash,
             read_only,
+            exclusive: self.is_exclusive(),
         };
-        let attached = attach.attach(order).map_err(StageError::Attach)?;
+        let attached = match attach.attach(order) {
+            Ok(attached) => attached,
+            Err(error) if error.is_locked() => {
+                // By somebody who came in between: told like any other use, with its address.
+                self.image.expect_free()?;
+                return Err(StageError::Attach(error));
+            }
+            Err(error) => return Err(StageError::Attach(error)),
+        };
         if self.is_exclusive() {
             // Another node may have found the image free at the same time. Nothing has been read
             // from the device yet, nor written to it.
-            self.image.settle_alone(attached.client, patience)?;
+            self.image
+                .settle_alone(attached.client, attached.locked, patience)?;
         }
         Ok(attached.attachment)
     }

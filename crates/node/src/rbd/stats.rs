@@ -15,6 +15,7 @@ use crate::rbd::node::RbdNode;
 use crate::rbd::request::{Amount, Condition, Stats, Usage, VolumeStats};
 use crate::rbd::staged::StagedError;
 use crate::rbd::stash_file::StashFile;
+use crate::rbd::unpublish::may_be_a_volume;
 use crate::verdict::{Verdict, explain_by_verdict};
 
 /// Why a volume could not be measured.
@@ -88,6 +89,9 @@ impl RbdNode {
         };
         let mount = table.at(&path);
         let mount = mount.ok_or_else(|| absent("nothing is mounted there"))?;
+        if !may_be_a_volume(mount) {
+            return Err(absent("what is mounted there is no volume"));
+        }
         let usage = match entry.kind {
             EntryKind::Directory => self.filesystem_usage(&path),
             EntryKind::BlockDevice(_) => self
@@ -152,7 +156,7 @@ impl RbdNode {
         entry: PathEntry,
         request: &VolumeStats,
     ) -> Option<String> {
-        if went_read_only(mount) {
+        if mount.went_read_only() {
             return Some(format!(
                 "the {} filesystem has errors and was made read-only by the kernel",
                 mount.fs_type
@@ -175,12 +179,6 @@ impl RbdNode {
             Ok(Found::Nothing | Found::Begun | Found::Whole(_)) | Err(_) => None,
         }
     }
-}
-
-/// Whether the kernel has made a filesystem read-only that was mounted writable.
-fn went_read_only(mount: &Mount) -> bool {
-    let has_ro = |options: &str| options.split(',').any(|option| option == "ro");
-    has_ro(&mount.super_options) && !has_ro(&mount.options)
 }
 
 /// A volume that does not answer: abnormal if that is what the error says. One that does not answer
@@ -220,11 +218,8 @@ mod tests {
             let line = format!("30 1 7:3 / /a {options} - ext4 /dev/loop3 {super_options}\n");
             MountTable::parse(line.as_bytes()).unwrap().mounts()[0].clone()
         };
-        assert!(went_read_only(&mount(
-            "rw,relatime",
-            "ro,errors=remount-ro"
-        )));
-        assert!(!went_read_only(&mount("ro,relatime", "ro")));
-        assert!(!went_read_only(&mount("ro", "rw")));
+        assert!(mount("rw,relatime", "ro,errors=remount-ro").went_read_only());
+        assert!(!mount("ro,relatime", "ro").went_read_only());
+        assert!(!mount("ro", "rw").went_read_only());
     }
 }

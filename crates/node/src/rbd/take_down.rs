@@ -199,11 +199,12 @@ impl TakeDown<'_> {
             let device = stash.device.clone().unwrap_or_default();
             let name = device.rsplit('/').next().unwrap_or_default();
             if name.is_empty()
-                && let Some(device) = self.some_nbd_of(&stash.image.to_string())?
+                && let Some(device) = self.some_nbd_of(stash)?
             {
                 return foreign(device, "rbd-nbd");
             }
-            if !name.is_empty() && self.exists(&format!("/sys/block/{name}/pid"))? {
+            // The number may belong to another image since.
+            if !name.is_empty() && self.may_show(name, stash)? {
                 return foreign(device, "rbd-nbd");
             }
             return Ok(None);
@@ -212,34 +213,41 @@ impl TakeDown<'_> {
         attach.map(Some).map_err(TakeDownError::Attach)
     }
 
-    /// An nbd device that shows this image, or may show it: older kernels do not tell the image.
-    /// For records that were written before the device was known.
-    fn some_nbd_of(&self, image: &str) -> Result<Option<String>, TakeDownError> {
-        let path = |text: String| {
-            let failed = HostFailure::at("look at", text.clone());
-            AbsolutePath::new(text).map_err(|error| failed(error.into()))
-        };
-        let directory = path("/sys/block".to_owned())?;
+    /// An nbd device that shows this image, or may show it. For records that were written before
+    /// the device was known.
+    fn some_nbd_of(&self, stash: &Stash) -> Result<Option<String>, TakeDownError> {
+        let directory = absolute("/sys/block")?;
         let names = self.host.names_in(&directory);
         for name in names.map_err(HostFailure::at("read", &directory))? {
             let name = name.to_string_lossy();
-            if !name.starts_with("nbd") || !self.exists(&format!("/sys/block/{name}/pid"))? {
-                continue;
-            }
-            let backend = path(format!("/sys/block/{name}/backend"))?;
-            let told = self.host.read_file(&backend, 4096);
-            let told = told.map_err(HostFailure::at("read", &backend))?;
-            if told.is_none_or(|told| String::from_utf8_lossy(&told).trim() == image) {
+            if name.starts_with("nbd") && self.may_show(&name, stash)? {
                 return Ok(Some(format!("/dev/{name}")));
             }
         }
         Ok(None)
     }
 
+    /// Whether an nbd device is served and shows this image, or may show it: older kernels do not
+    /// tell. Newer ones tell the image, or the cookie, which ceph-csi makes the volume's identifier.
+    fn may_show(&self, name: &str, stash: &Stash) -> Result<bool, TakeDownError> {
+        if !self.exists(&format!("/sys/block/{name}/pid"))? {
+            return Ok(false);
+        }
+        let backend = absolute(&format!("/sys/block/{name}/backend"))?;
+        let told = self.host.read_file(&backend, 4096);
+        let told = told.map_err(HostFailure::at("read", &backend))?;
+        Ok(told.is_none_or(|told| {
+            let told = String::from_utf8_lossy(&told);
+            let told = told.trim();
+            told.is_empty()
+                || told == stash.image.to_string()
+                || told == self.layout.volume.as_str()
+        }))
+    }
+
     fn exists(&self, path: &str) -> Result<bool, TakeDownError> {
-        let failed = || HostFailure::at("look at", path);
-        let absolute = AbsolutePath::new(path).map_err(|error| failed()(error.into()))?;
-        Ok(self.host.entry(&absolute).map_err(failed())?.is_some())
+        let entry = self.host.entry(&absolute(path)?);
+        Ok(entry.map_err(HostFailure::at("look at", path))?.is_some())
     }
 
     fn table(self) -> Result<MountTable, TakeDownError> {
@@ -319,6 +327,11 @@ impl TakeDown<'_> {
         removed.map_err(HostFailure::at("remove", path))?;
         Ok(())
     }
+}
+
+fn absolute(path: &str) -> Result<AbsolutePath, TakeDownError> {
+    let failed = HostFailure::at("look at", path);
+    Ok(AbsolutePath::new(path).map_err(|error| failed(error.into()))?)
 }
 
 /// Whether a mount shows the attached device: its filesystem, or its node.

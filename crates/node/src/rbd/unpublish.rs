@@ -3,11 +3,11 @@
 use std::borrow::Cow;
 use std::path::Path;
 
-use cuttle_host::{AbsolutePath, EntryKind, Mount};
+use cuttle_host::{AbsolutePath, EntryKind, Mount, MountTable};
 use tracing::info;
 
 use crate::host_failure::HostFailure;
-use crate::layout::STASH;
+use crate::layout::{STASH, VolumeId};
 use crate::place::PlaceError;
 use crate::rbd::node::RbdNode;
 use crate::rbd::request::UnpublishVolume;
@@ -63,11 +63,15 @@ impl RbdNode {
         let table = self.host.mount_table();
         let table = table.map_err(HostFailure::at("read", "the mount table"))?;
         self.check_no_staging(&target)?;
-        if let Some(mount) = table.at(&target).filter(|mount| !may_be_a_volume(mount)) {
-            return Err(UnpublishError::Place(PlaceError::Taken {
-                path: target,
-                found: described(mount),
-            }));
+        if let Some(mount) = table.at(&target) {
+            let other = match may_be_a_volume(mount) {
+                true => self.other_volume(&table, mount, &request.id)?,
+                false => Some(described(mount)),
+            };
+            if let Some(found) = other {
+                let path = target;
+                return Err(UnpublishError::Place(PlaceError::Taken { path, found }));
+            }
         }
         let unmounted = unmount(&self.host, &table, &target);
         let unmounted = unmounted.map_err(UnpublishError::Unmount)?;
@@ -101,6 +105,36 @@ impl RbdNode {
         Ok(())
     }
 
+    /// Which other volume a mount shows, if it is staged on this node. One that is not staged any
+    /// more cannot be told.
+    fn other_volume(
+        &self,
+        table: &MountTable,
+        shown: &Mount,
+        volume: &VolumeId,
+    ) -> Result<Option<String>, UnpublishError> {
+        let mut other = None;
+        for mount in table.mounts() {
+            // A bound node has the number of /dev's filesystem and the node as its root.
+            let is_same = mount.device == shown.device && mount.root == shown.root;
+            let (directory, name) = (mount.mount_point.parent(), mount.mount_point.file_name());
+            let (true, Some(directory), Some(name)) = (is_same, directory, name) else {
+                continue;
+            };
+            let stash = AbsolutePath::try_from(directory.join(STASH).as_path());
+            let stash = stash.map_err(|error| UnpublishError::Place(PlaceError::Path(error)))?;
+            let entry = self.host.entry(&stash);
+            if entry.map_err(HostFailure::at("look at", &stash))?.is_none() {
+                continue;
+            }
+            if name == volume.as_str() {
+                return Ok(None);
+            }
+            other = Some(format!("volume {}", name.display()));
+        }
+        Ok(other)
+    }
+
     /// Refuses the place where a volume is staged: unmounting that is for an unstage.
     fn check_no_staging(&self, target: &AbsolutePath) -> Result<(), UnpublishError> {
         let Some(parent) = target.parent() else {
@@ -123,7 +157,7 @@ impl RbdNode {
 /// Whether a mount can be what a publish has made: the filesystem on, or the bound node of, a
 /// device that images are attached as. The volume may be unstaged by force already, so it cannot be
 /// compared; but a request that names `/`, `/boot`, `/proc` or `/run` is refused.
-fn may_be_a_volume(mount: &Mount) -> bool {
+pub(crate) fn may_be_a_volume(mount: &Mount) -> bool {
     if mount.fs_type == "devtmpfs" || mount.fs_type == "tmpfs" {
         return mount.root.strip_prefix("/").is_ok_and(is_of_an_image);
     }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use crate::field::{Field, filesystem, publish_request, unpublish_request, unstage_request};
 use cuttle_model::{Access, chain};
-use cuttle_node::rbd::{StageVolume, UnstageVolume};
+use cuttle_node::rbd::{StageVolume, UnstageVolume, Usage, VolumeStats};
 use serde_json::json;
 
 /// More calls than any operation makes.
@@ -189,5 +189,98 @@ fn an_unstage_killed_anywhere_is_finished_by_its_repeat() {
     });
     assert!(struck > 15, "{struck}");
     field.assert_unwatched("disk");
+    field.assert_clean_host();
+}
+
+#[test]
+fn an_unpublish_killed_anywhere_is_finished_by_its_repeat() {
+    let (field, staging, stage) = one_disk(filesystem("ext4"));
+    let target = field.target("pod");
+    field.node().stage(&stage).unwrap();
+    let struck = at_every_call(|nth| {
+        let order = |faults: &str| {
+            json!({
+                "operation": "unpublish", "faults": faults, "within_ms": 60_000, "image": "disk",
+                "staging": staging, "target": target, "fs_type": "ext4",
+            })
+        };
+        field
+            .node()
+            .publish(&publish_request(&stage, &target))
+            .unwrap();
+        let killed = field.in_own_process(&order(&format!("kill@{nth}")));
+        let repeated = field.in_own_process(&order("")).unwrap();
+        assert!(repeated["error"].is_null(), "after kill@{nth}: {repeated}");
+        assert!(!target.exists(), "after kill@{nth}");
+        if killed.is_none() { nth } else { nth - 1 }
+    });
+    assert!(struck > 4, "{struck}");
+    unstage(&field, &unstage_request(&stage), "unpublishing");
+    field.assert_empty(&staging);
+    field.assert_clean_host();
+}
+
+/// The size of the filesystem, in MiB.
+fn filesystem_size(field: &Field, path: &std::path::Path) -> u64 {
+    let request = VolumeStats {
+        id: crate::field::id("disk"),
+        volume_path: path.to_owned(),
+    };
+    match field.node().stats(&request).unwrap().usage {
+        Some(Usage::Filesystem { bytes, .. }) => bytes.total >> 20,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn an_expansion_cut_off_anywhere_is_finished_by_its_repeat() {
+    let field = Field::new();
+    field.image("disk", 320);
+    let staging = field.staging("one");
+    let stage = field.stage_request("disk", &staging, filesystem("xfs"));
+    let target = field.target("pod");
+    field.node().stage(&stage).unwrap();
+    field
+        .node()
+        .publish(&publish_request(&stage, &target))
+        .unwrap();
+    let mut mib = 320;
+    for (fault, least) in [("kill", 5), ("fail", 5)] {
+        let struck = at_every_call(|nth| {
+            // Each attempt has something to do.
+            mib += 32;
+            let (size, spec) = (format!("{mib}M"), field.spec("disk"));
+            let words = ["resize", "--no-progress", "--size", &size, &spec];
+            field.cluster.rbd(&words).unwrap();
+            let order = |faults: &str| {
+                json!({
+                    "operation": "expand", "faults": faults, "within_ms": 60_000,
+                    "image": "disk", "staging": staging, "target": target, "fs_type": "xfs",
+                    "required_mib": mib,
+                })
+            };
+            let faults = match fault {
+                "kill" => format!("kill@{nth}"),
+                _ => format!("fail@{nth}=EIO"),
+            };
+            let cut = field.in_own_process(&order(&faults));
+            let repeated = field.in_own_process(&order("")).unwrap();
+            assert!(repeated["error"].is_null(), "after {faults}: {repeated}");
+            let size = filesystem_size(&field, &target);
+            assert!(size + 80 > mib, "after {faults}: {size} of {mib}");
+            match cut {
+                None => nth,
+                Some(outcome) if !outcome["error"].is_null() => nth,
+                Some(_) => nth - 1,
+            }
+        });
+        assert!(struck >= least, "{fault}: {struck}");
+    }
+    field
+        .node()
+        .unpublish(&unpublish_request(&stage, &target))
+        .unwrap();
+    unstage(&field, &unstage_request(&stage), "expanding");
+    field.assert_empty(&staging);
     field.assert_clean_host();
 }

@@ -63,6 +63,13 @@ impl Field {
             .unwrap();
     }
 
+    /// Makes an image of 32 MiB with these features, separated by commas.
+    pub(crate) fn image_with(&self, name: &str, features: &str) {
+        let words = ["create", "--size", "32M", "--image-feature", features];
+        let spec = self.spec(name);
+        self.cluster.rbd(&[&words[..], &[&spec]].concat()).unwrap();
+    }
+
     pub(crate) fn spec(&self, image: &str) -> String {
         format!("{POOL}/{}/{image}", self.namespace)
     }
@@ -246,6 +253,7 @@ impl Stranger {
             .args(&words[1..])
             .stdin(std::process::Stdio::null())
             .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
             .spawn();
         Self(child.unwrap())
     }

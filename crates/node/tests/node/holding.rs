@@ -1,6 +1,7 @@
 //! What others hold, or have published, is not taken from them, and two never get one volume.
 
 use std::fs;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use cuttle_host::{AbsolutePath, AttachLoop};
 use cuttle_model::{Access, AccessMode, Class, chain};
 use cuttle_node::rbd::{Condition, StageVolume, VolumeStats};
 
-use crate::field::{id, publish_request, unpublish_request, unstage_request};
+use crate::field::{Field, filesystem, id, publish_request, unpublish_request, unstage_request};
 use crate::refusals::{disk, host, told, unmount};
 
 #[test]
@@ -109,8 +110,19 @@ fn a_device_that_somebody_holds_open_keeps_its_image() {
 }
 
 #[test]
-fn of_two_nodes_that_stage_at_once_one_wins() {
-    let (field, first) = disk();
+fn of_two_nodes_that_stage_at_once_the_one_with_the_lock_wins() {
+    one_of_two_wins("layering,exclusive-lock");
+}
+
+#[test]
+fn of_two_nodes_that_stage_at_once_one_wins_without_a_lock() {
+    one_of_two_wins("layering");
+}
+
+fn one_of_two_wins(features: &str) {
+    let field = Field::new();
+    field.image_with("disk", features);
+    let first = field.stage_request("disk", &field.staging("one"), filesystem("ext4"));
     let mut second = first.clone();
     second.staging_path = field.staging("two");
     for round in 0..4 {
@@ -140,6 +152,47 @@ fn of_two_nodes_that_stage_at_once_one_wins() {
         fs::write(place.join("round"), format!("{round}")).unwrap();
         field.node().unstage(&unstage_request(winner)).unwrap();
     }
+    field.assert_clean_host();
+}
+
+#[test]
+fn one_writer_keeps_the_lock_and_many_pass_it_on() {
+    let field = Field::new();
+    field.image_with("disk", "layering,exclusive-lock");
+    let locks = || field.cluster.rbd(&["lock", "ls", &field.spec("disk")]);
+    let one = field.stage_request("disk", &field.staging("one"), Access::Block);
+    field.node().stage(&one).unwrap();
+    // Before anything is written.
+    assert!(locks().unwrap().contains("client."));
+    field.node().unstage(&unstage_request(&one)).unwrap();
+    assert_eq!(locks().unwrap(), "");
+
+    let mut many = one.clone();
+    many.capability.mode = AccessMode::MultiNodeMultiWriter;
+    let mut others = many.clone();
+    others.staging_path = field.staging("two");
+    field.node().stage(&many).unwrap();
+    field.node().stage(&others).unwrap();
+    for round in 0..3_u64 {
+        for (number, stage) in (0_u64..).zip([&many, &others]) {
+            let device = fs::File::options()
+                .write(true)
+                .open(stage.staging_path.join("disk"))
+                .unwrap();
+            let at = (round * 2 + number) * 4096;
+            device.write_all_at(&[b'a'; 4096], at).unwrap();
+            device.sync_all().unwrap();
+        }
+    }
+    field.node().unstage(&unstage_request(&many)).unwrap();
+    field.node().unstage(&unstage_request(&others)).unwrap();
+    field.node().stage(&one).unwrap();
+    let device = fs::File::open(one.staging_path.join("disk")).unwrap();
+    let mut written = vec![0; 6 * 4096];
+    device.read_exact_at(&mut written, 0).unwrap();
+    drop(device);
+    assert_eq!(written, vec![b'a'; 6 * 4096]);
+    field.node().unstage(&unstage_request(&one)).unwrap();
     field.assert_clean_host();
 }
 

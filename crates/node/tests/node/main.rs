@@ -7,6 +7,8 @@ mod faults;
 #[cfg(test)]
 mod field;
 #[cfg(test)]
+mod forms;
+#[cfg(test)]
 mod holding;
 #[cfg(test)]
 mod identity;

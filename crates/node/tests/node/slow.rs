@@ -11,7 +11,7 @@ use cuttle_node::rbd::{StageVolume, VolumeStats};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
-use crate::field::{Field, id, publish_request, unpublish_request, unstage_request};
+use crate::field::{Field, Stranger, id, publish_request, unpublish_request, unstage_request};
 use crate::refusals::{disk, host, told};
 
 pub(crate) fn within(seconds: u64) -> Guard {
@@ -22,19 +22,29 @@ pub(crate) fn within(seconds: u64) -> Guard {
     })
 }
 
-/// A process that is stopped until this is dropped.
-struct Stopped(Pid);
+/// A process that is stopped until this is dropped, or for a minute and a half: a stopped export
+/// would keep whatever closes its file for ever.
+struct Stopped {
+    process: Pid,
+    _watchdog: Stranger,
+}
 
 impl Stopped {
     fn new(process: Pid) -> Self {
+        let pid = process.as_raw_nonzero();
+        let words = ["sh", "-c", "sleep 90; kill -CONT \"$0\"", &pid.to_string()];
+        let watchdog = Stranger::start(&words);
         kill_process(process, Signal::STOP).unwrap();
-        Self(process)
+        Self {
+            process,
+            _watchdog: watchdog,
+        }
     }
 }
 
 impl Drop for Stopped {
     fn drop(&mut self) {
-        let _sent = kill_process(self.0, Signal::CONT);
+        let _sent = kill_process(self.process, Signal::CONT);
     }
 }
 

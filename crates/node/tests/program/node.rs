@@ -15,12 +15,12 @@ use cuttle_door::job::{JobContext, Progress, enter};
 use cuttle_door::{Doors, FaultPlan};
 use cuttle_host::Host;
 use cuttle_model::{
-    Access, AccessMode, AttachParameters, ClusterId, ClusterSettings, Credentials, Explain, FsType,
-    ImageName, Monitors, Mounter, PoolName, RadosNamespace, Secret, StaticImage, UserId,
-    VolumeCapability, chain,
+    Access, AccessMode, AttachParameters, ByteSize, ClusterId, ClusterSettings, Credentials,
+    Explain, FsType, ImageName, Monitors, Mounter, PoolName, RadosNamespace, Secret, StaticImage,
+    UserId, VolumeCapability, chain,
 };
 use cuttle_node::rbd::{
-    PublishVolume, RbdNode, StageVolume, UnpublishVolume, UnstageVolume, Volume,
+    ExpandVolume, PublishVolume, RbdNode, StageVolume, UnpublishVolume, UnstageVolume, Volume,
 };
 use cuttle_node::{ExportProgram, NodeSettings, VolumeId};
 use serde::Deserialize;
@@ -40,6 +40,8 @@ struct Order {
     target: PathBuf,
     /// A filesystem type; a raw block volume without.
     fs_type: Option<String>,
+    /// How large an expanded volume must be at least.
+    required_mib: Option<u64>,
 }
 
 fn main() -> ExitCode {
@@ -114,6 +116,17 @@ fn operate(node: &RbdNode, order: &Order) -> Result<Option<Box<dyn Explain>>, Bo
             read_only: false,
         })),
         "unpublish" => told(node.unpublish(&UnpublishVolume { id, target_path })),
+        "expand" => told(
+            node.expand(&ExpandVolume {
+                id,
+                volume_path: target_path,
+                staging_path: Some(staging_path),
+                required: order
+                    .required_mib
+                    .map(|mib| ByteSize::from_bytes(mib << 20)),
+            })
+            .map(|_expanded| ()),
+        ),
         other => return Err(format!("no operation {other}").into()),
     })
 }

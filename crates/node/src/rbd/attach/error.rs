@@ -186,6 +186,11 @@ impl fmt::Display for Held<'_> {
 }
 
 impl AttachError {
+    /// Whether another client holds the image's exclusive lock.
+    pub(crate) fn is_locked(&self) -> bool {
+        matches!(self, Self::ExportRefused { refusal, .. } if refusal.is_locked())
+    }
+
     pub(crate) fn verdict(&self) -> Verdict<'_> {
         match self {
             Self::Host(failure) => failure.verdict(),
@@ -241,6 +246,9 @@ impl AttachError {
                  fuse is never chosen silently"
             )
             .into(),
+            Self::ExportRefused { refusal, .. } if refusal.is_locked() => {
+                "stop what uses the image elsewhere; see `rbd lock ls` and `rbd status`".into()
+            }
             Self::ExportRefused { .. } => {
                 "check that the node reaches the cluster's monitors and OSDs, that the user of \
                  the node-stage secret may use the pool, and the log of the export process"

@@ -92,6 +92,7 @@ impl<'a> FuseAttach<'a> {
             namespace: image.namespace.clone(),
             image: image.image.clone(),
             read_only: order.read_only,
+            exclusive: order.exclusive,
             mountpoint: order.layout.export.as_path().to_owned(),
             start_within: job::remaining().map_or(patience, |left| left.min(patience)),
             ceph_conf: self.settings.ceph_conf.clone(),
@@ -126,17 +127,17 @@ impl<'a> FuseAttach<'a> {
     }
 
     /// Makes the file, and waits until the export process shows the image over it; answers the
-    /// number under which the cluster knows the process.
-    fn export(&self, order: &mut AttachOrder<'_>) -> Result<u64, AttachError> {
+    /// number under which the cluster knows the process, and whether it holds the exclusive lock.
+    fn export(&self, order: &mut AttachOrder<'_>) -> Result<(u64, bool), AttachError> {
         let file = &order.layout.export;
         let made = self.host.ensure_file(file, 0o600);
         made.map_err(HostFailure::at("make", file))?;
         let image = order.stash.image.to_string();
         let started = self.start(&self.request(order), &image)?;
         let problem = match parse_ready_line(&started.line) {
-            Ok(Answer::Ready { client, .. }) => {
+            Ok(Answer::Ready { client, locked, .. }) => {
                 self.remember(order, started.pid)?;
-                return Ok(client);
+                return Ok((client, locked));
             }
             Ok(Answer::Refused(refusal)) => AttachError::ExportRefused { image, refusal },
             Err(error) => {
@@ -277,7 +278,7 @@ impl Attach for FuseAttach<'_> {
 
     fn attach(&self, mut order: AttachOrder<'_>) -> Result<Attached, AttachError> {
         let layout = order.layout;
-        let client = self.export(&mut order)?;
+        let (client, locked) = self.export(&mut order)?;
         let wanted = AttachLoop {
             file: &layout.export,
             direct_io: true,
@@ -301,8 +302,11 @@ impl Attach for FuseAttach<'_> {
             number: device.number,
             read_only: device.read_only,
         };
-        let client = Some(client);
-        Ok(Attached { attachment, client })
+        Ok(Attached {
+            attachment,
+            client: Some(client),
+            locked,
+        })
     }
 
     fn resize(

@@ -402,7 +402,14 @@ impl Attach for KrbdAttach<'_> {
         let client = self.attribute(number, "client_id")?;
         let client = client.and_then(|name| name.strip_prefix("client")?.parse().ok());
         let attachment = self.attachment(number)?;
-        Ok(Attached { attachment, client })
+        // The kernel passes the lock on when it is asked to; its option `exclusive`, which would keep
+        // it, would also keep librbd from growing the image and from taking snapshots of it.
+        let locked = false;
+        Ok(Attached {
+            attachment,
+            client,
+            locked,
+        })
     }
 
     fn adopt(
