@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use ceph::{Io, TrashEntry};
+use ceph::{Io, SnapshotOf, TrashEntry};
 use cuttle_door::job;
 use cuttle_journal::{Journal, JournalError, Record};
 use cuttle_model::{CoName, ImageId, ImageName, ObjectUuid, chain};
@@ -102,6 +102,11 @@ impl Unfinished<'_> {
         if !self.still_has(role)? {
             return Ok(false);
         }
+        // The manager removes no image from the trash that has a snapshot in sight.
+        let present = io.image_id(image).map_err(Trouble::Image)?;
+        if let Some(id) = present {
+            self.clear_own_snapshot(&id)?;
+        }
         let cleared = remains::clear_present(io, image);
         // Also when it failed, part of it may have happened, and late.
         let overtime = job::overtime(MAKE_GOOD);
@@ -113,9 +118,23 @@ impl Unfinished<'_> {
         drop(overtime);
         cleared.map_err(Trouble::Image)?;
         for entry in trashed {
+            self.clear_own_snapshot(&entry.id)?;
             remains::remove_from_trash(io, &entry.id).map_err(Trouble::Image)?;
         }
         Ok(true)
+    }
+
+    /// Moves the snapshot that a creation makes of its image, under the image's name, to the
+    /// snapshots' trash, from where it goes with the image. Idempotent.
+    fn clear_own_snapshot(&self, id: &ImageId) -> Result<(), Trouble> {
+        let snapshots = self.io.snapshots_by_id(id).map_err(Trouble::Image)?;
+        for snapshot in snapshots.unwrap_or_default() {
+            if snapshot.of == SnapshotOf::Users && snapshot.name == self.image.as_str() {
+                let moved = self.io.trash_snapshot(id, snapshot.id);
+                moved.map_err(Trouble::Image)?;
+            }
+        }
+        Ok(())
     }
 
     /// What follows when another has become the maker while images were moved to the trash: the one

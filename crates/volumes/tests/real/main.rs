@@ -17,6 +17,7 @@ mod listing;
 mod races;
 mod refusals;
 mod setup;
+mod snapshot_faults;
 mod snapshots;
 mod taken;
 mod torn;
