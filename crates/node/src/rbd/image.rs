@@ -58,6 +58,12 @@ pub enum ImageError {
         /// Ceph's answer.
         source: ceph::Error,
     },
+    /// The journal says that the image is encrypted; as a plain one it must not be touched.
+    #[error("image {image} is encrypted by ceph-csi, which is not supported yet")]
+    Encrypted {
+        /// The image.
+        image: String,
+    },
     /// Somebody else has the image open for writing.
     #[error("image {image} is in use by {} (waited {} s)", addresses(watchers), waited.as_secs())]
     InUse {
@@ -90,6 +96,7 @@ impl ImageError {
             Self::PoolName(_) => Verdict::Own(1533, Class::Bug),
             Self::Absent { .. } => Verdict::Own(1530, Class::Absent),
             Self::InUse { .. } => Verdict::Own(1532, Class::Unmet),
+            Self::Encrypted { .. } => Verdict::Own(1534, Class::Unmet),
         }
     }
 
@@ -105,6 +112,11 @@ impl ImageError {
             Self::Absent { .. } => {
                 "see whether it was moved to the trash (`rbd trash list`); a volume whose image \
                  is gone can only be deleted"
+                    .into()
+            }
+            Self::Encrypted { .. } => {
+                "stage it with ceph-csi. The PersistentVolume does not say `encrypted`, but the \
+                 volume's journal does: compare it with the StorageClass that made it"
                     .into()
             }
             Self::InUse { .. } => {
@@ -148,6 +160,13 @@ impl LocatedImage {
             Volume::Provisioned(handle) => {
                 let located = cuttle_journal::locate(&cluster, settings, handle)
                     .map_err(ImageError::Locate)?;
+                let is_encrypted = located.record.as_ref().is_some_and(|record| {
+                    record.kms_id.is_some() || record.encryption_type.is_some()
+                });
+                if is_encrypted {
+                    let image = located.image.to_string();
+                    return Err(ImageError::Encrypted { image });
+                }
                 (located.io, located.image, located.image_id)
             }
             Volume::Static(place) => {

@@ -3,10 +3,11 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use cuttle_model::{Class, Explain, Monitors, chain};
+use cuttle_model::{Class, Explain, Monitors, VolumeHandle, chain};
+use cuttle_node::rbd::Volume;
 use cuttle_testbed::{Cluster, StartOptions};
 
-use crate::field::{Field, Stranger, filesystem, publish_request, unstage_request};
+use crate::field::{Field, POOL, Stranger, filesystem, publish_request, unstage_request};
 use crate::refusals::{disk, refused, told};
 
 /// When a process started, in clock ticks since boot.
@@ -106,10 +107,7 @@ fn equal_names_in_another_cluster_are_another_image() {
     let shared = Field::new();
     let mut field = Field::on(Cluster::start(&StartOptions::default()).unwrap());
     field.namespace.clone_from(&shared.namespace);
-    field
-        .cluster
-        .namespace(crate::field::POOL, &field.namespace)
-        .unwrap();
+    field.cluster.namespace(POOL, &field.namespace).unwrap();
     field.image("disk", 32);
     shared.image("disk", 32);
     let staging = field.staging("one");
@@ -140,5 +138,57 @@ fn equal_names_in_another_cluster_are_another_image() {
     field.node().stage(&moved).unwrap();
     field.node().unstage(&unstage_request(&stage)).unwrap();
     field.assert_empty(&staging);
+    field.assert_clean_host();
+}
+
+#[test]
+fn an_image_that_the_journal_calls_encrypted_is_never_taken_for_a_plain_one() {
+    let (field, mut stage) = disk();
+    let pools = field
+        .cluster
+        .program("ceph")
+        .args(["osd", "lspools", "-f", "json"]);
+    let pools: serde_json::Value = serde_json::from_str(&pools.ok().unwrap().text()).unwrap();
+    let pool = pools
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|pool| pool["poolname"] == POOL);
+    let number = pool.unwrap()["poolnum"].as_i64().unwrap();
+    let uuid = "2f1b8a3e-6c4d-11ee-9f5a-0242ac120002";
+    let handle = VolumeHandle::parse(&format!("0001-0004-test-{number:016x}-{uuid}")).unwrap();
+    let VolumeHandle::Composed(handle) = handle else {
+        panic!("{handle:?}");
+    };
+    let image = format!("csi-vol-{uuid}");
+    field.image(&image, 32);
+    let record = format!("csi.volume.{uuid}");
+    let set = |key: &str, value: &str| {
+        let words = [
+            "-p",
+            POOL,
+            "-N",
+            &field.namespace,
+            "setomapval",
+            &record,
+            key,
+            value,
+        ];
+        field.cluster.rados(&words).unwrap();
+    };
+    set("csi.volname", "pvc-encrypted");
+    set("csi.imagename", &image);
+    stage.volume = Volume::Provisioned(handle);
+
+    // The context says nothing of it.
+    set("csi.volume.encryptKMS", "default");
+    refused(&field, &stage, 1534, Class::Unmet, &[&image, "ceph-csi"]);
+    field.assert_empty(&stage.staging_path);
+    let used = field
+        .cluster
+        .rbd(&["du", "--format", "json", &field.spec(&image)])
+        .unwrap();
+    let used: serde_json::Value = serde_json::from_str(&used).unwrap();
+    assert_eq!(used["images"][0]["used_size"], 0, "{used}");
     field.assert_clean_host();
 }
