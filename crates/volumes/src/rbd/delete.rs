@@ -177,6 +177,7 @@ impl Deletion<'_> {
         beside: impl FnOnce() -> Result<(), DeleteError>,
     ) -> Result<(), DeleteError> {
         let trashed = if target.recorded {
+            self.check_between(target)?;
             self.move_to_trash(target)?
         } else {
             Vec::new()
@@ -205,11 +206,7 @@ impl Deletion<'_> {
         let image = &target.image;
         let failed = |error| self.image(image, error);
         if let Some(present) = &target.present {
-            let watchers = watchers(&self.io, image, present).map_err(failed)?;
-            if !watchers.is_empty() {
-                let image = image.clone();
-                return Err(DeleteError::InUse { image, watchers });
-            }
+            self.refuse_in_use(image, present)?;
             if target.beside.has_snapshots {
                 self.clear_snapshots(image, present, image)?;
             }
@@ -219,6 +216,16 @@ impl Deletion<'_> {
             }
         }
         remains::clear_name(&self.io, image, target.committed.as_ref()).map_err(failed)
+    }
+
+    fn refuse_in_use(&self, image: &ImageName, id: &ImageId) -> Result<(), DeleteError> {
+        let watchers = watchers(&self.io, image, id);
+        let watchers = watchers.map_err(|error| self.image(image, error))?;
+        if watchers.is_empty() {
+            return Ok(());
+        }
+        let image = image.clone();
+        Err(DeleteError::InUse { image, watchers })
     }
 
     pub(super) fn empty_trash(

@@ -11,6 +11,7 @@ mod calls;
 mod encrypted;
 mod faults;
 mod fit;
+mod in_between;
 mod in_use;
 mod life;
 mod listing;

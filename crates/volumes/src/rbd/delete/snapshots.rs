@@ -1,7 +1,7 @@
 //! The snapshots of an image that is being removed, and the image that ceph-csi puts between a
 //! volume and its clone.
 
-use ceph::{ReadOp, SnapshotOf, id_object, read_many, snapshot_ids_read};
+use ceph::{HeaderSnapshot, ReadOp, SnapshotOf, id_object, read_many, snapshot_ids_read};
 use cuttle_model::{ImageId, ImageName};
 
 use super::{DeleteError, Deletion, Target};
@@ -57,10 +57,22 @@ impl Deletion<'_> {
         })
     }
 
+    /// Refuses the deletion, before anything is touched, when the image between cannot go with its
+    /// clone: somebody uses it, or it has snapshots that are not the clone's.
+    pub(super) fn check_between(&self, target: &Target) -> Result<(), DeleteError> {
+        let (Some(image), Some(id)) = (between(&target.image), &target.beside.between) else {
+            return Ok(());
+        };
+        self.refuse_in_use(&image, id)?;
+        self.own_snapshots(&image, id, &target.image)?;
+        Ok(())
+    }
+
     /// Removes the image that ceph-csi puts between a volume and its clone, and which goes with the
     /// clone.
     pub(super) fn remove_between(&self, target: &Target) -> Result<(), DeleteError> {
-        let Some(between) = between(&target.image) else {
+        // An image without a record is left alone, and so is what it may have been cloned from.
+        let Some(between) = between(&target.image).filter(|_| target.recorded) else {
             return Ok(());
         };
         let failed = |error| self.image(&between, error);
@@ -88,21 +100,33 @@ impl Deletion<'_> {
         id: &ImageId,
         own: &ImageName,
     ) -> Result<(), DeleteError> {
-        let failed = |error| self.image(image, error);
-        let snapshots = self.io.snapshots_by_id(id).map_err(failed)?;
-        let snapshots = snapshots.unwrap_or_default().into_iter();
-        let (own, others): (Vec<_>, Vec<_>) = snapshots
-            .filter(|snapshot| snapshot.of == SnapshotOf::Users)
-            .partition(|snapshot| snapshot.name == own.as_str());
-        if !others.is_empty() {
-            return Err(DeleteError::HasSnapshots {
-                image: image.clone(),
-                snapshots: others.into_iter().map(|snapshot| snapshot.name).collect(),
-            });
-        }
-        for snapshot in own {
-            self.io.trash_snapshot(id, snapshot.id).map_err(failed)?;
+        for snapshot in self.own_snapshots(image, id, own)? {
+            let trashed = self.io.trash_snapshot(id, snapshot.id);
+            trashed.map_err(|error| self.image(image, error))?;
         }
         Ok(())
+    }
+
+    /// The snapshots of that name; an error when there are others in sight.
+    fn own_snapshots(
+        &self,
+        image: &ImageName,
+        id: &ImageId,
+        own: &ImageName,
+    ) -> Result<Vec<HeaderSnapshot>, DeleteError> {
+        let snapshots = self.io.snapshots_by_id(id);
+        let snapshots = snapshots.map_err(|error| self.image(image, error))?;
+        let (own, others): (Vec<_>, Vec<_>) = snapshots
+            .unwrap_or_default()
+            .into_iter()
+            .filter(|snapshot| snapshot.of == SnapshotOf::Users)
+            .partition(|snapshot| snapshot.name == own.as_str());
+        if others.is_empty() {
+            return Ok(own);
+        }
+        Err(DeleteError::HasSnapshots {
+            image: image.clone(),
+            snapshots: others.into_iter().map(|snapshot| snapshot.name).collect(),
+        })
     }
 }
