@@ -20,15 +20,12 @@ use crate::{Failure, child, environment};
 /// The prefix of the tests that need a guest.
 const PREFIX: &str = "kernel::";
 
-/// The first part of the name of those that disturb the whole guest.
-const FAULTS: &str = "kernel::faults::";
-
 /// Which tests run where.
 #[derive(Debug, Args)]
 pub(crate) struct TestOptions {
     #[command(flatten)]
     hardware: Hardware,
-    /// Only these kernels [default: all on the newest, those without faults on the others].
+    /// Only these kernels [default: all].
     #[arg(long, value_enum)]
     kernel: Vec<Kernel>,
     /// How many seconds one guest may take.
@@ -47,38 +44,25 @@ pub(crate) fn run(options: &TestOptions) -> Result<ExitCode, Failure> {
         [] => &[Kernel::Trixie, Kernel::Bookworm][..],
         some => some,
     };
+    let names = list(&program, options.filter.as_deref())?;
+    if names.is_empty() {
+        return Err(Failure::new("no test has such a name"));
+    }
     let mut runs = Vec::new();
     for kernel in kernels {
-        let machine = options.hardware.machine(*kernel, &mut screen)?;
-        // Faults disturb everything in the guest, so they get one of their own; what they show is
-        // the same on every kernel.
-        let parts = [(false, "life"), (true, "faults")];
-        let with_faults = *kernel == Kernel::Trixie || !options.kernel.is_empty();
-        for (faults, name) in parts {
-            if faults && !with_faults {
-                continue;
-            }
-            let names = list(&program, options.filter.as_deref(), faults)?;
-            if names.is_empty() {
-                continue;
-            }
-            let mut words = vec![program.display().to_string(), "--exact".to_owned()];
-            words.extend(names);
-            words.push("--test-threads=1".to_owned());
-            runs.push(Run {
-                title: Some(format!("kernel {kernel}, {name}")),
-                machine: machine.clone(),
-                command: Command {
-                    words,
-                    environment: vec![("RUST_BACKTRACE".to_owned(), "1".to_owned())],
-                    directory: environment::workspace_root(),
-                    limit: Duration::from_secs(options.limit),
-                },
-            });
-        }
-    }
-    if runs.is_empty() {
-        return Err(Failure::new("no test has such a name"));
+        let mut words = vec![program.display().to_string(), "--exact".to_owned()];
+        words.extend(names.iter().cloned());
+        words.push("--test-threads=1".to_owned());
+        runs.push(Run {
+            title: Some(format!("kernel {kernel}")),
+            machine: options.hardware.machine(*kernel, &mut screen)?,
+            command: Command {
+                words,
+                environment: vec![("RUST_BACKTRACE".to_owned(), "1".to_owned())],
+                directory: environment::workspace_root(),
+                limit: Duration::from_secs(options.limit),
+            },
+        });
     }
     let plan = Plan {
         outside: network::namespace()?,
@@ -115,8 +99,8 @@ fn build() -> Result<PathBuf, Failure> {
         .ok_or_else(|| Failure::new("cargo has built no system tests"))
 }
 
-/// The names of the tests of one part.
-fn list(program: &PathBuf, filter: Option<&str>, faults: bool) -> Result<Vec<String>, Failure> {
+/// The names of the tests.
+fn list(program: &PathBuf, filter: Option<&str>) -> Result<Vec<String>, Failure> {
     let output = cuttle_testbed::Program::new(program)
         .args(["--list", "--format=terse"])
         .ok()?;
@@ -124,7 +108,7 @@ fn list(program: &PathBuf, filter: Option<&str>, faults: bool) -> Result<Vec<Str
     Ok(names
         .lines()
         .filter_map(|line| line.strip_suffix(": test"))
-        .filter(|name| name.starts_with(PREFIX) && name.starts_with(FAULTS) == faults)
+        .filter(|name| name.starts_with(PREFIX))
         .filter(|name| filter.is_none_or(|part| name.contains(part)))
         .map(str::to_owned)
         .collect())
