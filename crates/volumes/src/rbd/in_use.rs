@@ -1,7 +1,21 @@
 //! Whether clients have an image open.
 
+use std::thread;
+use std::time::Duration;
+
 use ceph::{Io, OpenMode};
 use cuttle_model::{ImageId, ImageName};
+
+/// How long after each look a watched image is looked at again, one second in all.
+///
+/// Ceph's manager opens an image for a moment when it removes a clone of it: a volume that is
+/// deleted right after its snapshot is not in use by anybody who would have to let go of it.
+const PAUSES: [Duration; 4] = [
+    Duration::from_millis(50),
+    Duration::from_millis(150),
+    Duration::from_millis(300),
+    Duration::from_millis(500),
+];
 
 /// The addresses of the clients that watch an image, as `10.0.0.7:0/3028120452`: those that have
 /// it mapped or open for writing.
@@ -9,12 +23,15 @@ use cuttle_model::{ImageId, ImageName};
 /// librbd moves a watched image to the trash without a word, so this is asked first, as ceph-csi
 /// does. An image that nobody watches costs one round trip; only for the addresses it is opened,
 /// read-only, which adds no watch of our own.
+///
+/// A client that is about to close the image is given a second for it; this blocks that long where
+/// the image stays in use.
 pub(crate) fn watchers(
     io: &Io,
     image: &ImageName,
     id: &ImageId,
 ) -> Result<Vec<String>, ceph::Error> {
-    if !io.image_is_watched(id)? {
+    if !stays_watched(io, id)? {
         return Ok(Vec::new());
     }
     let opened = match io.open_image(image, OpenMode::ReadOnly) {
@@ -28,4 +45,14 @@ pub(crate) fn watchers(
         .into_iter()
         .map(|watcher| watcher.address)
         .collect())
+}
+
+fn stays_watched(io: &Io, id: &ImageId) -> Result<bool, ceph::Error> {
+    for pause in PAUSES {
+        if !io.image_is_watched(id)? {
+            return Ok(false);
+        }
+        thread::sleep(pause);
+    }
+    io.image_is_watched(id)
 }

@@ -35,7 +35,11 @@ fn clone_as_ceph_csi(setup: &Setup, source: &Created, clone: &Created) -> String
 }
 
 fn refused(setup: &Setup, created: &Created, word: &str) -> DeleteError {
-    let error = setup.delete(&created.handle).unwrap_err();
+    let deletion = setup.deletion(&created.handle);
+    let error = setup
+        .controller
+        .delete(&setup.table, &deletion)
+        .unwrap_err();
     assert_eq!((error.class(), error.left()), (Class::Unmet, Left::Nothing));
     assert!(error.to_string().contains(word), "{word} is not in {error}");
     // Nothing was touched.

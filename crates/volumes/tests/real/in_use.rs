@@ -16,7 +16,11 @@ fn a_watched_volume_is_not_deleted_and_its_users_are_named() {
     let user = setup.io().open_image(&image, OpenMode::ReadWrite).unwrap();
     let address = user.watchers().unwrap().pop().unwrap().address;
 
-    let error = setup.delete(&created.handle).unwrap_err();
+    let deletion = setup.deletion(&created.handle);
+    let error = setup
+        .controller
+        .delete(&setup.table, &deletion)
+        .unwrap_err();
     assert!(
         matches!(&error, DeleteError::InUse { watchers, .. } if watchers.iter().eq([&address])),
         "{error}"

@@ -113,9 +113,11 @@ impl Setup {
         self.controller.create(&self.table, request)
     }
 
+    /// Deletes a volume that nobody uses but Ceph's manager, which opens a parent for as long as it
+    /// removes a clone of it.
     pub(crate) fn delete(&self, handle: &ComposedHandle) -> Result<Deleted, DeleteError> {
         let request = self.deletion(handle);
-        self.controller.delete(&self.table, &request)
+        when_free(|| self.controller.delete(&self.table, &request))
     }
 
     pub(crate) fn deletion(&self, handle: &ComposedHandle) -> DeleteVolume {
@@ -250,6 +252,21 @@ impl Setup {
         let place = format!("{}/{}/{image}", self.pool, self.namespace);
         place.trim_end_matches('/').to_owned()
     }
+}
+
+/// Asks for a deletion until the image is free, for a minute at most.
+pub(crate) fn when_free(
+    mut delete: impl FnMut() -> Result<Deleted, DeleteError>,
+) -> Result<Deleted, DeleteError> {
+    cuttle_testbed::until(
+        "the image is free",
+        Duration::from_secs(60),
+        || match delete() {
+            Err(error @ DeleteError::InUse { .. }) => Err(error.to_string()),
+            outcome => Ok(outcome),
+        },
+    )
+    .unwrap()
 }
 
 /// A controller with faults waiting at its door, and a connection of its own.

@@ -8,7 +8,7 @@ use cuttle_model::{ComposedHandle, ImageName, SnapshotParameters};
 use cuttle_volumes::rbd::{CreateError, CreateSnapshot, CreateSnapshotError, DeleteError};
 use cuttle_volumes::{ContentSource, Created, DeleteSnapshot, Deleted, MadeSnapshot, SourceKind};
 
-use crate::setup::{Setup, co_name, random_name};
+use crate::setup::{Setup, co_name, random_name, when_free};
 
 /// The image of a volume.
 pub(crate) fn image_of(volume: &Created) -> String {
@@ -86,7 +86,7 @@ impl Taking for Setup {
             handle: snapshot.handle.clone(),
             credentials: self.admin(),
         };
-        self.controller.delete_snapshot(&self.table, &request)
+        when_free(|| self.controller.delete_snapshot(&self.table, &request))
     }
 
     fn create_from(
