@@ -9,6 +9,7 @@
 //! started for the run and removed after it.
 
 mod blocks;
+mod cephfs;
 mod contender;
 mod figures;
 mod floor;
@@ -18,12 +19,12 @@ mod startup;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use cuttle_testbed::{Cluster, Driver};
 
-use self::blocks::{Plan, Run};
+use self::blocks::{Plan, RBD, Run};
 use self::contender::Contender;
-use self::floor::Floor;
+use self::floor::Images;
 use self::report::Report;
 use crate::installation::{Installation, Role};
 use crate::rpc::{Rpc, runtime};
@@ -44,6 +45,9 @@ pub(crate) struct BenchOptions {
     /// The directory of a running test cluster (`cargo xtask cluster up`), for --socket.
     #[arg(long)]
     cluster: Option<PathBuf>,
+    /// The kind of volumes [default: both; for --socket, images].
+    #[arg(long, value_enum)]
+    kind: Option<Kind>,
     /// A StorageClass parameter, `name=value`; an empty value removes one of the defaults.
     #[arg(long = "parameter")]
     parameters: Vec<String>,
@@ -59,6 +63,15 @@ pub(crate) struct BenchOptions {
     /// Fail when a target is missed.
     #[arg(long)]
     strict: bool,
+}
+
+/// A kind of volumes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Kind {
+    /// RBD images.
+    Rbd,
+    /// CephFS subvolumes.
+    Cephfs,
 }
 
 /// Runs the benchmark.
@@ -95,10 +108,37 @@ fn measure_own(
     screen.line("starting Ceph and the driver");
     let installation = Installation::make(&dir, false)?;
     let mut report = Report::new(format!("cuttle, {}", program.display()), plan);
-    startup::measure(&installation, &program, plan, &mut report, screen)?;
+    if options.kind != Some(Kind::Cephfs) {
+        measure_images(options, &installation, &program, plan, &mut report, screen)?;
+    }
+    if options.kind != Some(Kind::Rbd) {
+        cephfs::measure_own(
+            &installation,
+            &program,
+            &options.parameters,
+            plan,
+            &mut report,
+            screen,
+        )?;
+    }
+    drop(installation);
+    down::remove(&dir)?;
+    Ok(report)
+}
+
+/// Measures the start of the driver, and its work with images.
+fn measure_images(
+    options: &BenchOptions,
+    installation: &Installation,
+    program: &Path,
+    plan: &Plan,
+    report: &mut Report,
+    screen: &mut Screen,
+) -> Result<(), Failure> {
+    startup::measure(installation, program, plan, report, screen)?;
 
     // As in production: no debug lines.
-    let options_of_driver = installation.options(Role::Controller, &program);
+    let options_of_driver = installation.options(Role::Controller, program);
     let mut driver = Driver::start(&options_of_driver)?;
     let runtime = runtime()?;
     let socket = installation.places.socket(Role::Controller);
@@ -106,18 +146,18 @@ fn measure_own(
     let mut workload = installation.workload();
     apply(&mut workload, &options.parameters);
     let contender = Contender::new(rpc, workload.clone(), driver.pid());
-    let floor = Floor::connect(&installation.cluster, &workload)?;
+    let floor = Images::connect(&installation.cluster, &workload)?;
     Run {
         cluster: &installation.cluster,
         contender,
         floor,
         plan,
+        title: "",
+        goals: RBD,
     }
-    .measure(&mut report, screen)?;
+    .measure(report, screen)?;
     driver.terminate(Duration::from_secs(60))?;
-    drop(installation);
-    down::remove(&dir)?;
-    Ok(report)
+    Ok(())
 }
 
 /// Measures somebody else's driver, and removes the volumes made with it.
@@ -142,13 +182,22 @@ fn measure_foreign(
     let rpc = Rpc::connect_on(runtime()?, socket, Duration::from_secs(10))?;
     let pid = contender::process_behind(socket)?;
     let mut report = Report::new(format!("{}, process {pid}", socket.display()), plan);
-    let floor = Floor::connect(&cluster, &workload)?;
+    if options.kind == Some(Kind::Cephfs) {
+        let mut workload = cephfs::workload(cluster.fsid(), workload.provisioner);
+        apply(&mut workload, &options.parameters);
+        let contender = Contender::new(rpc, workload, pid);
+        cephfs::measure(&cluster, contender, plan, &mut report, screen)?;
+        return Ok(report);
+    }
+    let floor = Images::connect(&cluster, &workload)?;
     let contender = Contender::new(rpc, workload, pid);
     Run {
         cluster: &cluster,
         contender,
         floor,
         plan,
+        title: "",
+        goals: RBD,
     }
     .measure(&mut report, screen)?;
     Ok(report)

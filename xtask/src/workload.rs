@@ -24,9 +24,15 @@ impl std::fmt::Debug for Secrets {
 
 impl Secrets {
     fn map(&self) -> BTreeMap<String, String> {
-        [("userID", &self.user), ("userKey", &self.key)]
-            .map(|(name, value)| (name.to_owned(), value.clone()))
-            .into()
+        // The names that RBD reads, and those that CephFS's controller reads.
+        [
+            ("userID", &self.user),
+            ("userKey", &self.key),
+            ("adminID", &self.user),
+            ("adminKey", &self.key),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.clone()))
+        .into()
     }
 }
 

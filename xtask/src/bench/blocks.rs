@@ -56,12 +56,52 @@ impl Plan {
 
 /// A driver, a floor and the cluster that both work on.
 #[derive(Debug)]
-pub(crate) struct Run<'r> {
+pub(crate) struct Run<'r, F> {
     pub(crate) cluster: &'r Cluster,
     pub(crate) contender: Contender,
-    pub(crate) floor: Floor,
+    pub(crate) floor: F,
     pub(crate) plan: &'r Plan,
+    /// What the names of the rows begin with.
+    pub(crate) title: &'static str,
+    pub(crate) goals: Goals,
 }
+
+/// What is to be reached.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Goals {
+    /// One create at a time.
+    pub(crate) create: Goal,
+    /// Creates in a crowd.
+    pub(crate) create_crowd: Goal,
+    /// One delete at a time.
+    pub(crate) delete: Goal,
+    /// Deletes in a crowd.
+    pub(crate) delete_crowd: Goal,
+    /// Growing.
+    pub(crate) expand: Goal,
+    /// A repeated create.
+    pub(crate) repeat: Goal,
+}
+
+/// For images.
+pub(crate) const RBD: Goals = Goals {
+    create: Goal::TimeRatio(1.2),
+    create_crowd: Goal::RateRatio(0.9),
+    delete: Goal::TimeRatio(1.3),
+    delete_crowd: Goal::None,
+    expand: Goal::TimeRatio(1.1),
+    repeat: Goal::AtMost(1.0),
+};
+
+/// For subvolumes.
+pub(crate) const CEPHFS: Goals = Goals {
+    create: Goal::TimeRatio(1.15),
+    create_crowd: Goal::RateRatio(0.95),
+    delete: Goal::None,
+    delete_crowd: Goal::SlowestAtMost(200.0),
+    expand: Goal::None,
+    repeat: Goal::None,
+};
 
 /// The samples of one operation, the driver's and the floor's.
 #[derive(Debug, Default)]
@@ -70,7 +110,7 @@ struct Pair {
     floor: Samples,
 }
 
-impl Run<'_> {
+impl<F: Floor> Run<'_, F> {
     /// Does all the work and notes the figures.
     pub(crate) fn measure(&self, report: &mut Report, screen: &mut Screen) -> Result<(), Failure> {
         // The first of everything pays for connections and caches, on both sides.
@@ -85,29 +125,34 @@ impl Run<'_> {
         }
         self.expand(report, screen)?;
         self.repeat(report, screen)?;
+        self.footprint(cpu, report)
+    }
+
+    fn footprint(&self, cpu: (Duration, usize), report: &mut Report) -> Result<(), Failure> {
+        let title = self.title;
         let used = self.contender.process_use()?;
         let resident = startup::resident_when_idle(self.contender.pid())?;
         let per_hundred = cpu.0.as_secs_f64() * 100.0 / at(cpu.1).max(1.0);
         report.figure(
-            "processor per 100 creates",
+            &format!("{title}processor per 100 creates"),
             per_hundred,
             "s",
             Goal::AtMost(0.25),
         );
         report.figure(
-            "resident idle, after the run",
+            &format!("{title}resident idle, after the run"),
             mebibytes(resident),
             "MiB",
             Goal::None,
         );
         report.figure(
-            "resident at the peak",
+            &format!("{title}resident at the peak"),
             mebibytes(used.peak),
             "MiB",
             Goal::AtMost(45.0),
         );
         report.figure(
-            "threads after the run",
+            &format!("{title}threads after the run"),
             f64::from(u32::try_from(used.threads).unwrap_or(0)),
             "",
             Goal::None,
@@ -147,29 +192,23 @@ impl Run<'_> {
         let crowd = format!("{in_flight} in flight");
         screen.line(&format!("create and delete, {crowd}: done"));
         let alone = in_flight == 1;
-        let goal = |most: f64| {
-            if alone {
-                Goal::TimeRatio(most)
-            } else {
-                Goal::RateRatio(0.9)
-            }
+        let (created, deleted) = if alone {
+            (self.goals.create, self.goals.delete)
+        } else {
+            (self.goals.create_crowd, self.goals.delete_crowd)
         };
+        let title = self.title;
         report.pair(
-            &format!("create, {crowd}"),
+            &format!("{title}create, {crowd}"),
             &create.driver,
             &create.floor,
-            goal(1.2),
+            created,
         );
-        let goal = if alone {
-            Goal::TimeRatio(1.3)
-        } else {
-            Goal::None
-        };
         report.pair(
-            &format!("delete, {crowd}"),
+            &format!("{title}delete, {crowd}"),
             &delete.driver,
             &delete.floor,
-            goal,
+            deleted,
         );
         Ok(())
     }
@@ -187,10 +226,10 @@ impl Run<'_> {
         }
         screen.line("expand: done");
         report.pair(
-            "expand, 1 in flight",
+            &format!("{}expand, 1 in flight", self.title),
             &pair.driver,
             &pair.floor,
-            Goal::TimeRatio(1.1),
+            self.goals.expand,
         );
         self.floor.delete(&volumes, 8)?;
         self.contender.delete(&handles, 8).map(drop)
@@ -217,24 +256,17 @@ impl Run<'_> {
             if again.iter().any(|handle| Some(handle) != handles.first()) {
                 return Err(Failure::new("a repeated create gave another handle"));
             }
-            let name = format!("repeated create, {count} volumes");
-            report.single(&name, &samples, Goal::AtMost(1.0));
+            let name = format!("{}repeated create, {count} volumes", self.title);
+            report.single(&name, &samples, self.goals.repeat);
         }
         screen.line("repeated create: done");
         self.contender.delete(&handles, 32).map(drop)
     }
 
-    /// Waits until Ceph's manager has emptied the trash, whose work would disturb the next block.
+    /// Waits until Ceph has done what it does after a delete, which would disturb the next block.
     fn quiet(&self) -> Result<(), Failure> {
-        until("the manager has no tasks", Duration::from_secs(600), || {
-            let tasks = self
-                .cluster
-                .json(&["rbd", "task", "list"])
-                .map_err(|e| e.to_string())?;
-            match tasks.as_array().map(Vec::len) {
-                Some(0) => Ok(()),
-                count => Err(format!("{count:?} tasks")),
-            }
+        until("the manager is idle", Duration::from_secs(600), || {
+            self.floor.quiet(self.cluster)
         })?;
         Ok(())
     }

@@ -17,6 +17,8 @@ pub(crate) enum Goal {
     TimeRatio(f64),
     /// Operations per second at least this part of the floor's.
     RateRatio(f64),
+    /// All but one in a hundred within so many milliseconds.
+    SlowestAtMost(f64),
 }
 
 /// One line of the result.
@@ -57,6 +59,7 @@ impl Report {
                 ratio(driver.per_second(), floor.per_second()),
                 "of its rate",
             ),
+            Goal::SlowestAtMost(_) => (driver.p99(), "ms at p99"),
             Goal::None | Goal::AtMost(_) | Goal::TimeRatio(_) => {
                 (ratio(driver.p50(), floor.p50()), "x its time")
             }
@@ -163,7 +166,9 @@ impl Row {
     fn met(&self) -> Option<bool> {
         match self.goal {
             Goal::None => None,
-            Goal::AtMost(most) | Goal::TimeRatio(most) => Some(self.value <= most),
+            Goal::AtMost(most) | Goal::TimeRatio(most) | Goal::SlowestAtMost(most) => {
+                Some(self.value <= most)
+            }
             Goal::RateRatio(least) => Some(self.value >= least),
         }
     }
@@ -192,7 +197,9 @@ impl Goal {
     fn text(self) -> String {
         match self {
             Self::None => String::new(),
-            Self::AtMost(most) | Self::TimeRatio(most) => format!("<= {most}"),
+            Self::AtMost(most) | Self::TimeRatio(most) | Self::SlowestAtMost(most) => {
+                format!("<= {most}")
+            }
             Self::RateRatio(least) => format!(">= {least}"),
         }
     }
