@@ -7,7 +7,7 @@ use std::ffi::CStr;
 use std::mem::transmute_copy;
 use std::sync::OnceLock;
 
-use libc::{c_char, c_int, c_void, gid_t, mode_t, size_t, uid_t};
+use libc::{c_char, c_int, c_uint, c_void, gid_t, mode_t, size_t, uid_t};
 
 use crate::rados::rados_t;
 
@@ -113,6 +113,15 @@ pub type CephOpen = unsafe extern "C" fn(
 ) -> c_int;
 /// Closes a file.
 pub type CephClose = unsafe extern "C" fn(cmount: *mut ceph_mount_info, fd: c_int) -> c_int;
+/// Takes over, or with `CEPH_RECLAIM_RESET` ends, the session of a client whose metadata has this
+/// `uuid`; blocks until the MDSs have answered. On an unmounted handle.
+pub type CephStartReclaim =
+    unsafe extern "C" fn(cmount: *mut ceph_mount_info, uuid: *const c_char, flags: c_uint) -> c_int;
+/// Finishes what `ceph_start_reclaim` began.
+pub type CephFinishReclaim = unsafe extern "C" fn(cmount: *mut ceph_mount_info);
+
+/// `CEPH_RECLAIM_RESET`: the other session is ended.
+pub const CEPH_RECLAIM_RESET: c_uint = 1;
 
 macro_rules! library {
     ($($field:ident: $type:ty = $name:literal,)*) => {
@@ -158,6 +167,8 @@ library! {
     closedir: CephClosedir = c"ceph_closedir",
     open: CephOpen = c"ceph_open",
     close: CephClose = c"ceph_close",
+    start_reclaim: CephStartReclaim = c"ceph_start_reclaim",
+    finish_reclaim: CephFinishReclaim = c"ceph_finish_reclaim",
 }
 
 /// The library's name; its major version is 2 from Ceph 11 to 20.

@@ -4,6 +4,7 @@
 //! file system's root user, whoever runs the process.
 
 mod mount;
+mod session;
 
 use std::ffi::{CStr, CString, OsStr, OsString};
 use std::fmt;

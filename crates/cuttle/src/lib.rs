@@ -10,7 +10,6 @@ pub mod invocation;
 pub mod listener;
 pub mod logging;
 pub mod metrics;
-mod privacy;
 pub mod run;
 pub mod serve;
 pub mod settings;

@@ -12,7 +12,7 @@ use crate::flags::{FLAGS, Given};
 use crate::invocation::{Invocation, USAGE};
 use crate::settings::{CommandLineError, Settings};
 use crate::share::{self, Caller, ShareCommand};
-use crate::{privacy, serve, version};
+use crate::{serve, version};
 
 /// Exit status of a wrong command line (`EX_USAGE` of sysexits).
 const USAGE_STATUS: u8 = 64;
@@ -23,7 +23,7 @@ pub fn run(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
     match Invocation::read(&program, arguments) {
         Invocation::Serve(flags) => serve_with(flags),
         Invocation::ImageExport => {
-            privacy::keep_memory_private();
+            keep_memory_private();
             cuttle_image_export::main_from_stdin()
         }
         Invocation::Share(caller, arguments) => share_with(caller, &arguments),
@@ -56,7 +56,7 @@ fn serve_with(flags: Vec<String>) -> ExitCode {
     // This must come before the first thread.
     let _agreed = cuttle_host::limit_arenas(2);
     crate::logging::start(settings.log);
-    privacy::keep_memory_private();
+    keep_memory_private();
     match serve::run(&settings, &own_program(), environment("POD_IP").as_deref()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -71,7 +71,7 @@ fn serve_with(flags: Vec<String>) -> ExitCode {
 
 /// Nothing is logged: programs read standard error together with standard output.
 fn share_with(caller: Caller, arguments: &[String]) -> ExitCode {
-    privacy::keep_memory_private();
+    keep_memory_private();
     let command = match ShareCommand::read(caller, arguments, &environment) {
         Ok(command) => command,
         Err(error) => {
@@ -109,6 +109,16 @@ fn explain(error: &dyn Explain) {
         chain(error),
         remedy.unwrap_or_default()
     ));
+}
+
+/// Keeps other processes out of this one's memory, where they are kept out.
+fn keep_memory_private() {
+    if let Err(error) = cuttle_host::keep_memory_private() {
+        tracing::warn!(
+            error = chain(&error),
+            "keys in memory are less private than they could be"
+        );
+    }
 }
 
 /// The path of this program, to start its own subcommands.

@@ -114,7 +114,7 @@ struct Head {
 const HEAD: usize = 8;
 
 /// The names of the steps children make, so that an answer can name one by number.
-const STEPS: [&str; 36] = [
+const STEPS: [&str; 37] = [
     "",
     "open",
     "lstat",
@@ -150,6 +150,7 @@ const STEPS: [&str; 36] = [
     "statx",
     "add_key",
     "write",
+    "getxattr",
     "system call",
 ];
 

@@ -16,6 +16,7 @@
 //! No knowledge of Ceph, volumes or CSI, no retries, and no decision to format, repair or force
 //! anything that was not positively asked for.
 
+mod attributes;
 mod block_device;
 mod capability;
 mod cgroup;
@@ -34,8 +35,10 @@ mod loop_ioctl;
 mod memory;
 mod mount_options;
 mod mount_table;
+mod mount_watch;
 mod mounts;
 mod paths;
+mod privacy;
 mod process;
 mod rbd_bus;
 mod replace;
@@ -62,9 +65,11 @@ pub use listeners::Answer;
 pub use loop_device::{AttachLoop, Detached, LoopDevice};
 pub use memory::{limit_arenas, trim_heap};
 pub use mount_options::{MountOptions, OptionRefused};
-pub use mount_table::{DeviceNumber, Mount, MountTable, MountTableMalformed};
+pub use mount_table::{DeviceNumber, Mount, MountTable, MountTableMalformed, NoDeviceNumber};
+pub use mount_watch::MountWatch;
 pub use mounts::{BindMount, DeviceMount, Unmounted};
 pub use paths::{AbsolutePath, EntryKind, PathEntry, PathRefused};
+pub use privacy::keep_memory_private;
 pub use process::{
     AttendedProgram, Captured, DetachedProgram, Exit, Finished, ProcessIdentity, Program,
     RunningProgram, STDIN_PATH, StartedProgram,
@@ -125,6 +130,15 @@ impl Host {
             door,
             limits,
             children: Arc::new(Children::default()),
+        }
+    }
+
+    /// The same host with other limits: the same door, the same children.
+    #[must_use]
+    pub fn limited(&self, limits: Limits) -> Self {
+        Self {
+            limits,
+            ..self.clone()
         }
     }
 

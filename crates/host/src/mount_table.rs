@@ -43,6 +43,19 @@ impl DeviceNumber {
     }
 }
 
+/// Text that is no device number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a device number is two numbers with a colon between them")]
+pub struct NoDeviceNumber;
+
+impl std::str::FromStr for DeviceNumber {
+    type Err = NoDeviceNumber;
+
+    fn from_str(text: &str) -> Result<Self, NoDeviceNumber> {
+        Self::parse(text.as_bytes()).ok_or(NoDeviceNumber)
+    }
+}
+
 impl fmt::Display for DeviceNumber {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.major, self.minor)

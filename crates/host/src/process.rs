@@ -9,6 +9,7 @@ mod attended;
 mod detached;
 mod identity;
 mod pump;
+mod serving;
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;

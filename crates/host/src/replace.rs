@@ -52,9 +52,9 @@ struct Namespace {
 }
 
 impl Host {
-    /// Puts a copy of the mount at `with` over every mount of the file system `dead`, in this
-    /// mount namespace and all others that processes are in. Each copy shows the same part of the
-    /// file system, with the same attributes, as the mount it covers.
+    /// Puts a copy of the mount at `with` over every mount of the file system `dead` in this mount
+    /// namespace. Each copy shows the same part of the file system, with the same attributes, as
+    /// the mount it covers.
     ///
     /// # Guarantees
     /// Only mounts of `dead` that are on top at their place are covered. Whether a place is what
@@ -74,10 +74,28 @@ impl Host {
         with: &AbsolutePath,
     ) -> Result<Replaced, Error> {
         let mut replaced = Replaced::default();
+        self.replace_in(Namespace { pid: None }, dead, with, &mut replaced)?;
+        Ok(replaced)
+    }
+
+    /// As [`Host::replace_mounts`], in all other mount namespaces that processes are in. Call it
+    /// after that: what has propagated from here needs no covering there.
+    ///
+    /// # Blocking
+    /// As [`Host::replace_mounts`]; and reading about processes may wait for one that is stuck in
+    /// the kernel. Call it from a thread that may wait.
+    ///
+    /// # Errors
+    /// When `/proc` cannot be read. A place that fails is told in the answer.
+    pub fn replace_mounts_elsewhere(
+        &self,
+        dead: DeviceNumber,
+        with: &AbsolutePath,
+    ) -> Result<Replaced, Error> {
+        let mut replaced = Replaced::default();
         for _ in 0..ROUNDS {
             replaced.failed.clear();
             let before = replaced.places;
-            self.replace_in(Namespace { pid: None }, dead, with, &mut replaced)?;
             for namespace in self.other_namespaces()? {
                 // A process that has ended in the meantime takes its namespace out of sight.
                 if let Err(error) = self.replace_in(namespace, dead, with, &mut replaced)

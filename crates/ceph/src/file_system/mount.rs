@@ -41,24 +41,46 @@ impl Mount {
         connection: Arc<Connection>,
         name: &CStr,
     ) -> Result<Self, Errno> {
+        let mut mount = Self::prepare(library, connection, Some(name))?;
+        mount.become_root()?;
+        // SAFETY: the handle is live and unmounted; the path is NUL-terminated.
+        Errno::check(unsafe { (library.mount)(mount.handle, c"/".as_ptr()) })?;
+        mount.is_mounted = true;
+        Ok(mount)
+    }
+
+    /// An unmounted handle for the named file system, or the cluster's default one.
+    pub(super) fn prepare(
+        library: &'static Library,
+        connection: Arc<Connection>,
+        name: Option<&CStr>,
+    ) -> Result<Self, Errno> {
         let mut handle = ptr::null_mut();
         // SAFETY: the handle is written on success; the connection is live.
         let result = unsafe { (library.create_from_rados)(&raw mut handle, connection.handle()) };
         Errno::check(result)?;
-        let mut mount = Self {
+        let mount = Self {
             library,
             handle,
             is_mounted: false,
             bound: connection.bound.clone(),
             connection: Some(connection),
         };
-        mount.become_root()?;
-        // SAFETY: the handle is live and unmounted; the name is NUL-terminated and copied.
-        Errno::check(unsafe { (library.select_filesystem)(handle, name.as_ptr()) })?;
-        // SAFETY: the handle is live and unmounted; the path is NUL-terminated.
-        Errno::check(unsafe { (library.mount)(handle, c"/".as_ptr()) })?;
-        mount.is_mounted = true;
+        if let Some(name) = name {
+            // SAFETY: the handle is live and unmounted; the name is NUL-terminated and copied.
+            Errno::check(unsafe { (library.select_filesystem)(handle, name.as_ptr()) })?;
+        }
         Ok(mount)
+    }
+
+    /// Ends the session of the client that calls itself by this `uuid`. May hang; bound it.
+    pub(super) fn end_session(&self, uuid: &CStr) -> Result<(), Errno> {
+        let flags = cephfs::CEPH_RECLAIM_RESET;
+        // SAFETY: the handle is live and unmounted; the text is NUL-terminated.
+        let result = unsafe { (self.library.start_reclaim)(self.handle, uuid.as_ptr(), flags) };
+        // SAFETY: the handle is live; without a reclaim under way the call does nothing.
+        unsafe { (self.library.finish_reclaim)(self.handle) };
+        Errno::check(result).map(drop)
     }
 
     /// Calls count as made by the file system's root, whoever runs the process: the key decides

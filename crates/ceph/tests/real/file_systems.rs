@@ -148,3 +148,16 @@ fn its_calls_pass_the_door() {
     assert!(!groups(&setup).contains(&name));
     assert_eq!(setup.count("cephfs.mount"), 1);
 }
+
+#[test]
+fn a_session_that_is_not_there_is_an_answer() {
+    let setup = setup();
+    for fs in [Some("cephfs"), None] {
+        let ended = setup
+            .cluster
+            .end_file_system_session(fs, &random_name("nobody"));
+        assert!(!ended.unwrap());
+    }
+    let absent = setup.cluster.end_file_system_session(Some("no-such"), "x");
+    assert!(absent.is_err() || !absent.unwrap());
+}

@@ -189,7 +189,7 @@ impl Host {
     }
 }
 
-fn open_log(path: &AbsolutePath) -> std::io::Result<File> {
+pub(super) fn open_log(path: &AbsolutePath) -> std::io::Result<File> {
     use std::os::unix::fs::OpenOptionsExt as _;
 
     let mut options = File::options();

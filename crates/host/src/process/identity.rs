@@ -1,5 +1,7 @@
 //! Telling a process apart from a later one that was given the same id.
 
+use std::os::fd::OwnedFd;
+
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::pid_of;
@@ -45,6 +47,30 @@ impl Host {
     pub fn process_identity(&self, pid: u32) -> Result<Option<ProcessIdentity>, Error> {
         let started = self.process_started(pid)?;
         Ok(started.map(|started| ProcessIdentity { pid, started }))
+    }
+
+    /// A descriptor that becomes readable when this very process ends; `None` when it has ended.
+    ///
+    /// # Errors
+    /// ENOSYS on kernels before 5.3, or as [`Host::process_started`].
+    pub fn hold_process(&self, process: ProcessIdentity) -> Result<Option<OwnedFd>, Error> {
+        let call = "host.hold";
+        let Some(pid) = pid_of(process.pid) else {
+            return Ok(None);
+        };
+        let held = self.door.call(call, process.pid, || {
+            match pidfd_open(pid, PidfdFlags::empty()) {
+                Ok(held) => Ok(Some(held)),
+                Err(rustix::io::Errno::SRCH) => Ok(None),
+                Err(errno) => Err(Error::call(call, process.pid, "pidfd_open", errno)),
+            }
+        })?;
+        // Compared only when it is held, so that it cannot change any more.
+        Ok(if self.is_running(process)? {
+            held
+        } else {
+            None
+        })
     }
 
     /// Kills this very process; answers whether it was there.

@@ -2,23 +2,28 @@
 
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 
+use crate::Error;
+
 /// From here on no core file of this process is written, and no other process may read its memory,
-/// those with CAP_SYS_PTRACE or CAP_PERFMON excepted. Programs it starts write no core files either; their memory is
-/// theirs.
+/// those with CAP_SYS_PTRACE or CAP_PERFMON excepted. Programs it starts write no core files
+/// either; their memory is theirs.
 ///
-/// To be called before the first key is read. A refusal is logged and goes no further: the process
-/// works without.
-pub(crate) fn keep_memory_private() {
-    if let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
-        tracing::warn!(%error, "other processes of this user may read this one's memory");
-    }
+/// To be called before the first key is read.
+///
+/// # Errors
+/// The errno of the first of the two that was refused; the other was tried all the same. The
+/// process works without.
+pub fn keep_memory_private() -> Result<(), Error> {
+    let call = "host.privacy";
+    let closed = set_dumpable_behavior(DumpableBehavior::NotDumpable)
+        .map_err(|errno| Error::call(call, "this process", "prctl", errno));
     let none = Rlimit {
         current: Some(0),
         maximum: Some(0),
     };
-    if let Err(error) = setrlimit(Resource::Core, none) {
-        tracing::warn!(%error, "programs that are started may write core files");
-    }
+    let coreless = setrlimit(Resource::Core, none)
+        .map_err(|errno| Error::call(call, "this process", "setrlimit", errno));
+    closed.and(coreless)
 }
 
 #[cfg(test)]
@@ -30,7 +35,7 @@ mod tests {
     #[test]
     fn afterwards_the_kernel_keeps_others_out() {
         assert_eq!(dumpable_behavior(), Ok(DumpableBehavior::Dumpable));
-        keep_memory_private();
+        keep_memory_private().unwrap();
         assert_eq!(dumpable_behavior(), Ok(DumpableBehavior::NotDumpable));
         let limit = getrlimit(Resource::Core);
         assert_eq!((limit.current, limit.maximum), (Some(0), Some(0)));
