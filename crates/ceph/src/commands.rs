@@ -5,7 +5,7 @@ use std::ptr;
 use std::sync::Arc;
 
 use ceph_sys::rados;
-use cuttle_model::{ByteSize, PoolName};
+use cuttle_model::{ByteSize, Fsid, PoolName};
 use libc::{c_char, c_int, size_t};
 use serde::Deserialize;
 use serde_json::Value;
@@ -56,7 +56,7 @@ impl Cluster {
     ///
     /// # Errors
     /// Only if the connection is broken in itself; the monitors are not asked.
-    pub fn fsid(&self) -> Result<String, Error> {
+    pub fn fsid(&self) -> Result<Fsid, Error> {
         let mut fsid = vec![0_u8; 64];
         let (start, length) = (fsid.as_mut_ptr().cast(), fsid.len());
         let handle = self.inner.connection.handle();
@@ -66,8 +66,10 @@ impl Cluster {
             .and_then(|n| usize::try_from(n).map_err(|_negative| Errno::new(libc::EBADMSG)))
             .map_err(|errno| Error::new("rados.fsid", &self.inner.label, errno))?;
         fsid.truncate(written);
-        String::from_utf8(fsid).map_err(|_not_text| {
-            Error::new("rados.fsid", &self.inner.label, Errno::new(libc::EBADMSG))
+        let text = String::from_utf8_lossy(&fsid);
+        Fsid::parse(&text).map_err(|error| {
+            let errno = Errno::new(libc::EBADMSG);
+            Error::new("rados.fsid", &self.inner.label, errno).with_detail(&error.to_string())
         })
     }
 

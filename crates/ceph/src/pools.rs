@@ -99,6 +99,24 @@ impl Cluster {
         })
     }
 
+    /// The highest number that the cluster has ever given to a pool; those of removed pools are not
+    /// given again.
+    ///
+    /// # Errors
+    /// As [`Cluster::mon_query`]; EBADMSG when the monitors do not tell.
+    ///
+    /// # Blocking
+    /// One exchange with the monitors, whose answer grows with the cluster.
+    pub fn highest_pool_id(&self) -> Result<PoolId, Error> {
+        let reply = self.mon_query(&serde_json::json!({"prefix": "osd dump"}))?;
+        let number = reply
+            .json
+            .get("pool_max")
+            .and_then(serde_json::Value::as_i64);
+        let untold = || Error::new("mon.query", "osd dump", Errno::new(libc::EBADMSG));
+        number.map(PoolId::new).ok_or_else(untold)
+    }
+
     /// Both the number and the name of a pool; ENOENT when the cluster has no such pool.
     pub(crate) fn resolve(&self, pool: PoolRef<'_>) -> Result<(i64, String), Error> {
         let absent =

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::error::{Class, Code, Explain};
+use crate::ids::Fsid;
 use crate::names::{ClusterId, FsName, PoolName, RadosNamespace, SubvolumeGroup, shorten};
 
 /// The addresses of a cluster's monitors; at least one.
@@ -69,6 +70,8 @@ pub struct ClusterSettings {
     pub id: ClusterId,
     /// Where its monitors are.
     pub monitors: Monitors,
+    /// The fsid that the cluster must have; where none is configured, any.
+    pub fsid: Option<Fsid>,
     /// What concerns RBD.
     pub rbd: RbdSettings,
     /// What concerns CephFS.
@@ -86,6 +89,7 @@ impl ClusterSettings {
         Self {
             id,
             monitors,
+            fsid: None,
             rbd: RbdSettings::default(),
             cephfs: CephFsSettings::default(),
             nfs: NfsSettings::default(),

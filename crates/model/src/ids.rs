@@ -5,6 +5,10 @@ use std::fmt;
 use crate::error::{Class, Code, Explain};
 use crate::names::shorten;
 
+mod fsid;
+
+pub use fsid::{Fsid, FsidError};
+
 /// The number of a RADOS pool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PoolId(i64);

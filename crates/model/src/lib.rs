@@ -26,7 +26,7 @@ pub use cluster::{
 pub use context::{CephfsContext, CephfsPlace, RbdContext, StaticImage};
 pub use error::{Class, Code, Explain, Left, chain};
 pub use handle::{ComposedHandle, HandleError, MigratedHandle, VolumeHandle};
-pub use ids::{FsId, ObjectUuid, PoolId, UuidError};
+pub use ids::{FsId, Fsid, FsidError, ObjectUuid, PoolId, UuidError};
 pub use image::{ImageFeatures, LogStrategy, Mounter, ObjectSize, Striping};
 pub use map_options::MapOptions;
 pub use mistakes::{Mistake, ParameterErrors};

@@ -11,6 +11,7 @@
 mod asked;
 pub mod cephfs;
 mod existing;
+mod identity;
 pub mod rbd;
 mod reach;
 mod settings;
@@ -21,6 +22,7 @@ pub use existing::{
     Created, DeleteVolume, Deleted, ExpandVolume, Expanded, GetVolume, ListVolumes, ListedVolume,
     ValidateVolume, Validation, Volume, VolumePage,
 };
+pub use identity::NotTheSame;
 pub use reach::ReachError;
 pub use settings::ControllerSettings;
 pub use snapshots::{ContentSource, DeleteSnapshot, MadeSnapshot, SourceKind};

@@ -1,14 +1,15 @@
 //! What can stand between an operation and its cluster or pool.
 
 use std::borrow::Cow;
-use std::sync::Arc;
 
-use ceph::{Cluster, Clusters, Io};
+use ceph::Io;
 use cuttle_journal::{JournalError, LocateError};
 use cuttle_model::{
-    Class, ClusterId, ClusterSettings, ClusterTable, Code, Credentials, Explain, FsName, Left,
-    PoolName, RadosNamespace, UserId,
+    Class, ClusterId, ClusterSettings, Code, Credentials, Explain, FsName, Fsid, Left, PoolName,
+    RadosNamespace, UserId,
 };
+
+use crate::identity::NotTheSame;
 
 /// Where a request names its cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +32,18 @@ pub enum ReachError {
         known: Vec<ClusterId>,
         /// Who asked for it.
         named_by: NamedBy,
+    },
+    /// The cluster behind the clusterID is not the one that is meant.
+    #[error(
+        "config.json leads cluster \"{cluster}\" to the Ceph cluster with fsid {found}, but {because}"
+    )]
+    OtherCluster {
+        /// The clusterID.
+        cluster: ClusterId,
+        /// The fsid of the cluster that answers.
+        found: Fsid,
+        /// Why it is not the right one.
+        because: NotTheSame,
     },
     /// No connection could be made.
     #[error("could not connect to cluster \"{cluster}\" as client.{user}")]
@@ -107,6 +120,7 @@ impl Explain for ReachError {
             Self::NamespaceMissing { .. } => 1405,
             Self::Ceph { .. } => 1406,
             Self::Denied { .. } => 1407,
+            Self::OtherCluster { .. } => 1408,
             Self::FsMissing { .. } => 1480,
         })
     }
@@ -123,6 +137,7 @@ impl Explain for ReachError {
                 named_by: NamedBy::Handle,
                 ..
             }
+            | Self::OtherCluster { .. }
             | Self::NotInitialised { .. }
             | Self::NamespaceMissing { .. } => Class::Unmet,
             Self::Connect { source, .. } if is_bad_key(source) => Class::Unauthenticated,
@@ -135,6 +150,7 @@ impl Explain for ReachError {
         match self {
             Self::Ceph { source, .. } => source.left(),
             Self::UnknownCluster { .. }
+            | Self::OtherCluster { .. }
             | Self::Connect { .. }
             | Self::PoolMissing { .. }
             | Self::FsMissing { .. }
@@ -159,6 +175,7 @@ impl Explain for ReachError {
                 "correct userID and userKey in the Secret: `ceph auth get-key client.{user}` \
                  prints the key"
             ),
+            Self::OtherCluster { found, because, .. } => because.remedy(*found),
             Self::PoolMissing { pool, .. } => format!(
                 "correct the parameter, or make the pool: `ceph osd pool create {pool}` and \
                  `rbd pool init {pool}`"
@@ -192,6 +209,7 @@ impl ReachError {
             | Self::Ceph { source, .. }
             | Self::Denied { source, .. } => Some(source),
             Self::UnknownCluster { .. }
+            | Self::OtherCluster { .. }
             | Self::PoolMissing { .. }
             | Self::FsMissing { .. }
             | Self::NotInitialised { .. }
@@ -268,29 +286,6 @@ impl ReachError {
             source.clone(),
         ))
     }
-}
-
-/// The settings of a cluster and a connection to it.
-pub(crate) fn connect(
-    clusters: &Clusters,
-    table: &ClusterTable,
-    id: &ClusterId,
-    named_by: NamedBy,
-    credentials: &Credentials,
-) -> Result<(Arc<ClusterSettings>, Cluster), ReachError> {
-    let settings = table.find(id).ok_or_else(|| ReachError::UnknownCluster {
-        cluster: id.clone(),
-        known: table.iter().map(|known| known.id.clone()).collect(),
-        named_by,
-    })?;
-    let cluster = clusters
-        .connect(&settings.monitors, credentials)
-        .map_err(|source| ReachError::Connect {
-            cluster: id.clone(),
-            user: credentials.user.clone(),
-            source,
-        })?;
-    Ok((settings, cluster))
 }
 
 /// The class of a failure on an object the request does not name: that it is absent, present or

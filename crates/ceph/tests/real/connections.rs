@@ -19,7 +19,8 @@ fn pool_of_connections(options: ConnectOptions) -> (Clusters, Doors) {
 #[test]
 fn the_cluster_tells_who_it_is() {
     let setup = setup();
-    assert_eq!(setup.cluster.fsid().unwrap(), setup.witness.fsid());
+    let fsid = setup.cluster.fsid().unwrap();
+    assert_eq!(fsid.to_string(), setup.witness.fsid());
     assert!(setup.cluster.instance_id() > 0);
 }
 

@@ -1,9 +1,9 @@
 //! One entry of `config.json`, member by member.
 
 use cuttle_model::{
-    CephFsListing, CephFsSettings, ClusterId, ClusterSettings, FsName, ListingSettings, Monitors,
-    NameError, NfsSettings, PoolName, RadosNamespace, RbdSettings, ReadAffinitySettings,
-    SubvolumeGroup,
+    CephFsListing, CephFsSettings, ClusterId, ClusterSettings, FsName, Fsid, FsidError,
+    ListingSettings, Monitors, NameError, NfsSettings, PoolName, RadosNamespace, RbdSettings,
+    ReadAffinitySettings, SubvolumeGroup,
 };
 use std::path::PathBuf;
 
@@ -16,6 +16,7 @@ use super::{Entry, Reading};
 const CLUSTER: &[&str] = &[
     "clusterID",
     "monitors",
+    "fsid",
     "rbd",
     "cephFS",
     "nfs",
@@ -53,6 +54,7 @@ pub(super) fn read(index: usize, value: &Value, reading: &mut Reading) -> Entry 
     };
     let id = id(&object, reading);
     let monitors = monitors(&object, reading);
+    let fsid = fsid(&object, reading);
     let rbd = object.object("rbd", RBD, reading).map(|o| rbd(&o, reading));
     let cephfs = object
         .object("cephFS", CEPHFS, reading)
@@ -68,6 +70,7 @@ pub(super) fn read(index: usize, value: &Value, reading: &mut Reading) -> Entry 
         });
     let settings = match (&id, monitors) {
         (Some(id), Some(monitors)) if reading.mistakes.len() == before => Some(ClusterSettings {
+            fsid,
             rbd: rbd.unwrap_or_default(),
             cephfs: cephfs.unwrap_or_default(),
             nfs: nfs.unwrap_or_default(),
@@ -101,6 +104,17 @@ fn monitors(object: &Object<'_>, reading: &mut Reading) -> Option<Monitors> {
             None
         }
     }
+}
+
+fn fsid(object: &Object<'_>, reading: &mut Reading) -> Option<Fsid> {
+    const NAME: &str = "fsid";
+    let text = object.text(NAME, reading);
+    if text.is_empty() {
+        return None;
+    }
+    let fsid = Fsid::parse(text);
+    let refused = |error: FsidError| wrong(reading, object.at(NAME), error.to_string());
+    fsid.map_err(refused).ok()
 }
 
 fn named<T>(result: Result<T, NameError>, path: String, reading: &mut Reading) -> Option<T> {

@@ -26,6 +26,7 @@ const FULL: &str = r#"[{
     "clusterID": "a",
     "namespace": "rook-ceph",
     "monitors": ["10.0.0.1:6789", "10.0.0.2:6789"],
+    "fsid": "2F0F0F60-7a2c-4a0b-9f0c-6c5d3d8a1b2e",
     "rbd": {
         "radosNamespace": "team",
         "netNamespaceFilePath": "/var/run/netns/x",
@@ -51,6 +52,8 @@ fn every_member_is_read() {
     assert_eq!((&reading.mistakes, &reading.warnings), (&vec![], &vec![]));
     let cluster = reading.entries[0].settings.as_ref().unwrap();
     assert_eq!(cluster.monitors.joined(), "10.0.0.1:6789,10.0.0.2:6789");
+    let fsid = cluster.fsid.unwrap().to_string();
+    assert_eq!(fsid, "2f0f0f60-7a2c-4a0b-9f0c-6c5d3d8a1b2e");
     assert_eq!(cluster.rbd.namespace.as_str(), "team");
     assert_eq!(cluster.rbd.mirror_daemon_count, 2);
     let listing = cluster.rbd.listing.as_ref().unwrap();
@@ -98,7 +101,7 @@ fn what_is_absent_null_or_empty_has_its_default() {
 fn every_mistake_is_told_with_its_path() {
     let text = r#"[
         {"clusterID":"good","monitors":["m"]},
-        {"clusterID":7,"monitors":"m",
+        {"clusterID":7,"monitors":"m","fsid":"rook",
          "rbd":{"radosNamespace":"a/b","netNamespaceFilePath":"netns","mirrorDaemonCount":"x",
                 "listing":{"pools":["p/q", 3]}},
          "cephFS":[], "nfs":{"netNamespaceFilePath":1},
@@ -114,6 +117,7 @@ fn every_mistake_is_told_with_its_path() {
         [
             "$[1].clusterID: must be a string, got 7",
             "$[1].monitors: must be an array of strings, got \"m\"",
+            "$[1].fsid: must be a UUID with hyphens, as `ceph fsid` prints it, got \"rook\"",
             "$[1].rbd.radosNamespace: must not contain '/'",
             "$[1].rbd.netNamespaceFilePath: must be an absolute path without \"..\", got \"netns\"",
             "$[1].rbd.mirrorDaemonCount: must be a number, got \"x\"",

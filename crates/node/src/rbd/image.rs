@@ -190,7 +190,7 @@ impl LocatedImage {
             pool: PoolName::new(io.pool_name()).map_err(ImageError::PoolName)?,
             namespace,
             image,
-            fsid: Some(fsid),
+            fsid: Some(fsid.to_string()),
             pool_id: Some(io.pool_id()),
             image_id: id.clone(),
         };

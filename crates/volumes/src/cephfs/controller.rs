@@ -12,13 +12,14 @@ use super::error::FsError;
 use super::place::Place;
 use super::whereabouts;
 use crate::asked::AskedNames;
-use crate::reach::{self, NamedBy, ReachError};
+use crate::identity::Way;
+use crate::reach::{NamedBy, ReachError};
 use crate::settings::ControllerSettings;
 
 /// Makes, changes and removes CephFS volumes. Cheap to clone, used by any number of threads.
 #[derive(Debug, Clone)]
 pub struct CephfsController {
-    clusters: Clusters,
+    pub(crate) way: Way,
     pub(super) settings: Arc<ControllerSettings>,
     pub(super) asked: Arc<AskedNames>,
     /// What was already told to be left out, so that it is told once.
@@ -39,7 +40,7 @@ impl CephfsController {
     #[must_use]
     pub fn new(clusters: Clusters, settings: ControllerSettings) -> Self {
         Self {
-            clusters,
+            way: Way::new(clusters),
             settings: Arc::new(settings),
             asked: Arc::default(),
             left_out: Arc::default(),
@@ -55,7 +56,7 @@ impl CephfsController {
         credentials: &Credentials,
     ) -> Result<Place, FsError> {
         let named_by = NamedBy::Parameter;
-        let (settings, cluster) = reach::connect(&self.clusters, table, id, named_by, credentials)?;
+        let (settings, cluster) = self.way.connect(table, id, named_by, credentials)?;
         let found = cluster.file_system(FsRef::Name(fs));
         let found =
             found.map_err(|source| FsError::asking_for_file_systems(credentials, source))?;
@@ -88,19 +89,16 @@ impl CephfsController {
             });
         };
         let named_by = NamedBy::Handle;
-        let (settings, cluster) = reach::connect(
-            &self.clusters,
-            table,
-            &composed.cluster,
-            named_by,
-            credentials,
-        )?;
+        let (settings, cluster) =
+            self.way
+                .connect(table, &composed.cluster, named_by, credentials)?;
         let number = FsId::new(composed.location);
         let found = cluster.file_system(FsRef::Id(number));
         let found =
             found.map_err(|source| FsError::asking_for_file_systems(credentials, source))?;
         let Some(found) = found else {
             whereabouts::prove_gone(&cluster, &settings, number, &composed.uuid, credentials)?;
+            self.way.believe_absence(&settings, &cluster, None)?;
             return Ok(Reached::Gone);
         };
         let instance = &self.settings.instance;

@@ -122,7 +122,16 @@ impl CephfsController {
         request: &DeleteVolume,
     ) -> Result<Deleted, DeleteError> {
         match self.by_handle(table, &request.handle, &request.credentials)? {
-            Reached::Place(place, handle) => delete(&place, &handle),
+            Reached::Place(place, handle) => {
+                let deleted = delete(&place, &handle)?;
+                if deleted == Deleted::NothingThere {
+                    let believed = self
+                        .way
+                        .believe_absence(&place.settings, &place.cluster, None);
+                    believed.map_err(FsError::from)?;
+                }
+                Ok(deleted)
+            }
             Reached::Gone => {
                 info!(volume.handle = %request.handle,
                     "the volume's file system is gone, and the volume with it");

@@ -6,13 +6,14 @@ use ceph::{Cluster, Clusters, Io};
 use cuttle_model::{ClusterId, ClusterSettings, ClusterTable, Credentials, PoolName};
 
 use crate::asked::AskedNames;
-use crate::reach::{self, NamedBy, ReachError};
+use crate::identity::Way;
+use crate::reach::{NamedBy, ReachError};
 use crate::settings::ControllerSettings;
 
 /// Makes, changes and removes RBD volumes. Cheap to clone, used by any number of threads.
 #[derive(Debug, Clone)]
 pub struct RbdController {
-    clusters: Clusters,
+    pub(crate) way: Way,
     pub(crate) settings: Arc<ControllerSettings>,
     pub(crate) asked: Arc<AskedNames>,
 }
@@ -22,7 +23,7 @@ impl RbdController {
     #[must_use]
     pub fn new(clusters: Clusters, settings: ControllerSettings) -> Self {
         Self {
-            clusters,
+            way: Way::new(clusters),
             settings: Arc::new(settings),
             asked: Arc::default(),
         }
@@ -36,7 +37,7 @@ impl RbdController {
         named_by: NamedBy,
         credentials: &Credentials,
     ) -> Result<(Arc<ClusterSettings>, Cluster), ReachError> {
-        reach::connect(&self.clusters, table, id, named_by, credentials)
+        self.way.connect(table, id, named_by, credentials)
     }
 }
 

@@ -52,8 +52,8 @@ impl RbdController {
     /// Removes the volume: image, journal entries and all.
     ///
     /// A volume whose pool is gone, by the cluster's newest map, counts as removed: there is
-    /// nothing left that could be. One in a cluster that does not answer, or is not configured,
-    /// does not.
+    /// nothing left that could be. One in a cluster that does not answer, is not configured, or
+    /// shows that it is not the volume's, does not.
     ///
     /// # Errors
     /// [`DeleteError`].
@@ -75,7 +75,13 @@ impl RbdController {
             VolumeHandle::Composed(handle) => {
                 self.delete_composed(table, request, &settings, &cluster, handle)
             }
-            VolumeHandle::Migrated(handle) => delete_migrated(request, &cluster, handle),
+            VolumeHandle::Migrated(handle) => {
+                let deleted = delete_migrated(request, &cluster, handle)?;
+                if deleted == Deleted::NothingThere {
+                    self.way.believe_absence(&settings, &cluster, None)?;
+                }
+                Ok(deleted)
+            }
         }
     }
 
@@ -90,6 +96,7 @@ impl RbdController {
         let found = match locate(cluster, settings, handle) {
             Ok(found) => found,
             Err(LocateError::PoolGone { pool, .. }) => {
+                self.way.believe_absence(settings, cluster, Some(pool))?;
                 info!(volume.handle = %handle, %pool, "the volume's pool is gone, and the volume with it");
                 return Ok(Deleted::NothingThere);
             }
@@ -118,7 +125,10 @@ impl RbdController {
                 })?;
                 Ok(Deleted::Removed)
             }
-            None => Ok(Deleted::NothingThere),
+            None => {
+                self.way.believe_absence(settings, cluster, None)?;
+                Ok(Deleted::NothingThere)
+            }
         }
     }
 }

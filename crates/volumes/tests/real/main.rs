@@ -7,6 +7,7 @@
     reason = "the helpers of tests fail the test"
 )]
 
+mod another_cluster;
 mod calls;
 mod encrypted;
 mod faults;

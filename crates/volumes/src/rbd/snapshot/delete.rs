@@ -43,6 +43,7 @@ impl RbdController {
         let found = match locate_snapshot(&cluster, &settings, handle) {
             Ok(found) => found,
             Err(LocateError::PoolGone { pool, .. }) => {
+                self.way.believe_absence(&settings, &cluster, Some(pool))?;
                 info!(snapshot.handle = %handle, %pool, "the snapshot's pool is gone, and the snapshot with it");
                 return Ok(Deleted::NothingThere);
             }
@@ -65,6 +66,7 @@ impl RbdController {
             check_image(&found, record)?;
         }
         let Some(target) = deletion.target(&found, &journal)? else {
+            self.way.believe_absence(&settings, &cluster, None)?;
             return Ok(Deleted::NothingThere);
         };
         deletion.run(&target, &journal, &found.uuid, || {
