@@ -312,17 +312,39 @@ impl Io {
     /// Whether any client watches the image with that identifier: has it open for writing, or
     /// mapped. An image without a header is not watched.
     ///
-    /// Asks by an empty notification of the header object, which watchers take for "the header
-    /// may have changed" and answer (librbd's `ImageWatcher::handle_notify`, the kernel's
-    /// `rbd_watch_cb`); those that do not answer count, too. librbd would open the image for this
-    /// and show the addresses: [`Image::watchers`](crate::Image::watchers).
+    /// Asks by telling them that the header has changed, which does no harm; those that do not
+    /// answer count, too. librbd would open the image for this and show the addresses:
+    /// [`Image::watchers`](crate::Image::watchers).
+    ///
+    /// # Errors
+    /// Any failure to notify.
+    ///
+    /// # Blocking
+    /// As [`Io::image_has_changed`].
+    pub fn image_is_watched(&self, id: &ImageId) -> Result<bool, Error> {
+        Ok(self.notify_header(id)? > 0)
+    }
+
+    /// Tells the clients that watch the image with that identifier that its header has changed, and
+    /// waits until they have heard. Those that do not answer are not waited for any longer; they
+    /// see the change when they come back.
     ///
     /// # Errors
     /// Any failure to notify.
     ///
     /// # Blocking
     /// One round trip without watchers; else until they have answered, at most five seconds.
-    pub fn image_is_watched(&self, id: &ImageId) -> Result<bool, Error> {
+    ///
+    /// # Idempotency
+    /// Idempotent.
+    pub fn image_has_changed(&self, id: &ImageId) -> Result<(), Error> {
+        self.notify_header(id).map(drop)
+    }
+
+    /// An empty notification of the header object, which watchers take for "the header may have
+    /// changed" and answer (librbd's `ImageWatcher::handle_notify`, the kernel's
+    /// `rbd_watch_cb`). Gives back how many there are.
+    fn notify_header(&self, id: &ImageId) -> Result<u64, Error> {
         const PATIENCE_MS: u64 = 5000;
         let object = header_object(id);
         let notified = self.call("rados.notify", &object, || {
@@ -350,8 +372,8 @@ impl Io {
             encoding::notified(&answer)
         });
         match notified {
-            Ok(watchers) => Ok(watchers > 0),
-            Err(error) if error.is_absent() => Ok(false),
+            Ok(watchers) => Ok(watchers),
+            Err(error) if error.is_absent() => Ok(0),
             Err(error) => Err(error),
         }
     }

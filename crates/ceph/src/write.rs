@@ -6,6 +6,7 @@ use std::ptr;
 
 use ceph_sys::rados;
 use cuttle_door::OpenCall;
+use cuttle_model::ByteSize;
 use libc::{c_char, size_t};
 
 use crate::aio::Completion;
@@ -162,6 +163,16 @@ impl WriteOp {
         // Keys and values are far below 4 GiB; were they not, the class would refuse the input.
         let input = encoding::metadata(entries).unwrap_or_default();
         self.exec("rbd", "metadata_set", &input)
+    }
+
+    /// Sets the size of an RBD image that nothing but its header tells: one without an object map
+    /// or a journal. For its header object; its clients are to be told
+    /// ([`Io::image_has_changed`]).
+    ///
+    /// Class `rbd`, method `set_size`, input `u64`. A smaller size would leave data behind.
+    #[must_use]
+    pub fn set_image_size(self, size: ByteSize) -> Self {
+        self.exec("rbd", "set_size", &size.bytes().to_le_bytes())
     }
 
     /// Removes one entry of an RBD image's metadata, present or not. For its header object, as

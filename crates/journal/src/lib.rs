@@ -28,5 +28,7 @@ pub use entry::DirectoryEntry;
 pub use error::JournalError;
 pub use journal::{DirectoryPage, ForgettingName, Journal, Reserved};
 pub use layout::Kind;
-pub use locate::{LocateError, Located, follow, follow_along, locate, locate_snapshot};
+pub use locate::{
+    LocateError, Located, follow, follow_along, locate, locate_along, locate_snapshot,
+};
 pub use record::{Record, RecordError};

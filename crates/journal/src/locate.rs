@@ -168,6 +168,21 @@ pub fn locate(
     locate_as(Kind::Volume, cluster, settings, handle)
 }
 
+/// As [`locate`], and sends another read along, as [`follow_along`] does.
+///
+/// # Errors
+/// As [`locate`].
+pub fn locate_along(
+    cluster: &Cluster,
+    settings: &ClusterSettings,
+    handle: &ComposedHandle,
+    along: ReadOp,
+) -> Result<(Located, Option<ReadReply>), LocateError> {
+    let io = open(cluster, settings, PoolId::new(handle.location))?;
+    let guess = Kind::Volume.default_image_name(&handle.uuid);
+    follow_along(Kind::Volume, io, &handle.uuid, &guess, Some(along))
+}
+
 /// Follows a snapshot's handle; otherwise as [`locate`].
 ///
 /// # Errors

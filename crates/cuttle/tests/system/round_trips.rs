@@ -88,6 +88,19 @@ fn the_calls_of_create_and_delete_are_as_held() {
                 .expect("growth");
         }),
     );
+    let mut plain = world.create_request("pvc-plain", GIB);
+    let features = ("imageFeatures".to_owned(), "layering".to_owned());
+    plain.parameters.extend([features]);
+    let plain = driver.client.create(plain).expect("a volume").volume_id;
+    tell(
+        "expand of an image that is all header",
+        calls_of(&driver, || {
+            let request = world.expand_request(&plain, 2 * GIB);
+            let grown = driver.client.controller_expand_volume(request);
+            assert_eq!(grown.expect("growth").capacity_bytes, 2 * GIB);
+        }),
+    );
+    delete(&plain);
     tell("delete", calls_of(&driver, || delete(&handle)));
     tell("repeated delete", calls_of(&driver, || delete(&handle)));
     world.assert_ceph_empty("after the counted calls");

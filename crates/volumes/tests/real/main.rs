@@ -12,6 +12,7 @@ mod calls;
 mod encrypted;
 mod faults;
 mod fit;
+mod growth;
 mod in_between;
 mod in_use;
 mod life;
