@@ -6,6 +6,7 @@ mod parts;
 mod registration;
 mod signals;
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread;
@@ -49,6 +50,12 @@ pub enum ServeError {
         #[source]
         source: ListenError,
     },
+    /// The environment names an address to serve HTTP on that is none.
+    #[error("POD_IP is \"{given}\", which is no IP address")]
+    PodIp {
+        /// What it is.
+        given: String,
+    },
     /// The runtime or one of its threads cannot be started.
     #[error("cannot start {part}")]
     Start {
@@ -67,6 +74,7 @@ impl Explain for ServeError {
     fn code(&self) -> Code {
         match self {
             Self::Listen { source, .. } => source.code(),
+            Self::PodIp { .. } => Code::new(1110),
             Self::Start { .. } => Code::new(1107),
             Self::Server(_) => Code::new(1108),
         }
@@ -75,6 +83,7 @@ impl Explain for ServeError {
     fn class(&self) -> Class {
         match self {
             Self::Listen { source, .. } => source.class(),
+            Self::PodIp { .. } => Class::Invalid,
             Self::Start { .. } => Class::Full,
             Self::Server(_) => Class::Bug,
         }
@@ -83,6 +92,11 @@ impl Explain for ServeError {
     fn remedy(&self) -> Option<std::borrow::Cow<'static, str>> {
         match self {
             Self::Listen { source, .. } => source.remedy(),
+            Self::PodIp { .. } => Some(
+                "take it from the pod's status.podIP, or leave it out to serve metrics and health \
+                 on all addresses"
+                    .into(),
+            ),
             Self::Start { .. } => Some("raise the limits on processes and open files".into()),
             Self::Server(_) => None,
         }
@@ -95,7 +109,7 @@ impl Explain for ServeError {
 /// HTTP on, all addresses without it.
 ///
 /// # Errors
-/// When a socket cannot be served or a part cannot be started. Nothing is left behind then.
+/// When that is no address, a socket cannot be served or a part cannot be started. Nothing is left behind then.
 ///
 /// # Blocking
 /// For the life of the process.
@@ -103,13 +117,16 @@ pub fn run(settings: &Settings, program: &Path, pod_ip: Option<&str>) -> Result<
     for warning in &settings.warnings {
         tracing::warn!(warning, "command line");
     }
-    if let (Some(probed), Some(http)) = (&settings.liveness, &settings.http) {
-        return liveness::run(probed, http, pod_ip);
+    let http = settings.http.as_ref();
+    let http = http.map(|http| Ok((http, pages::address(http, pod_ip)?)));
+    let http = http.transpose()?;
+    if let (Some(probed), Some((http, address))) = (&settings.liveness, http) {
+        return liveness::run(probed, http, address);
     }
     // The socket comes first: kubelet's and the sidecars' first calls wait in its backlog.
     let sockets = bind_all(&settings.drivers)?;
     let files: Vec<SocketFile> = sockets.iter().map(|socket| socket.file.clone()).collect();
-    let ended = serve_on(settings, sockets, program, pod_ip);
+    let ended = serve_on(settings, sockets, program, http);
     for file in files {
         if let Err(error) = file.remove() {
             tracing::warn!(%error, "a socket is left behind; the next start replaces it");
@@ -143,7 +160,7 @@ fn serve_on(
     settings: &Settings,
     sockets: Vec<BoundSocket>,
     program: &Path,
-    pod_ip: Option<&str>,
+    http: Option<(&HttpSettings, SocketAddr)>,
 ) -> Result<(), ServeError> {
     let mut file = ClusterFile::new(&settings.config);
     let clusters = ClusterDirectory::new(refresh(&mut file).unwrap_or_default());
@@ -189,9 +206,9 @@ fn serve_on(
             config_in_use,
             registrations: registrations.standings(),
         };
-        let pages = settings.http.as_ref().map(|http| {
+        let pages = http.map(|(http, address)| {
             let served = pages_of(http, &settings.drivers, sources);
-            tokio::spawn(pages::serve(pages::address(http, pod_ip), served))
+            tokio::spawn(pages::serve(address, served))
         });
         let ended = cuttle_server::serve(options, signals.first()).await;
         if let Some(pages) = pages {

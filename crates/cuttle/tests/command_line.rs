@@ -28,6 +28,29 @@ fn run(program: &Path, arguments: &[&str]) -> Output {
         .unwrap()
 }
 
+#[test]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the test is the one who starts the program"
+)]
+fn an_address_for_metrics_that_is_none_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let socket = directory.path().join("csi.sock");
+    let output = std::process::Command::new(PROGRAM)
+        .env("POD_IP", "10.0.0.7:8681")
+        .args(["--type=rbd", "--nodeid=node-1", "--controllerserver=true"])
+        .args(["--metricsport=8681", "--drivername=rbd.csi.ceph.com"])
+        .arg(format!("--endpoint=unix://{}", socket.display()))
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let told = text(&output.stdout) + &text(&output.stderr);
+    for word in ["CUTTLE-1110", "POD_IP", "10.0.0.7:8681", "status.podIP"] {
+        assert!(told.contains(word), "no {word} in: {told}");
+    }
+    assert!(!socket.exists());
+}
+
 fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
 }

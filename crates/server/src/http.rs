@@ -3,10 +3,12 @@
 //! `/healthz` and `/readyz` ask each driver over its own socket, so that a driver that no longer
 //! takes connections is not called healthy because another part of the process is.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use cuttle_model::chain;
@@ -17,15 +19,15 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::task::{AbortHandle, JoinSet};
 
 use crate::probe::probe;
 
-/// Connections at once; further ones wait.
+/// Connections at once. A further one takes the place of the oldest that nothing is being done for.
 const MOST_CONNECTIONS: usize = 32;
 
 /// How long a client may take to send its request, and as long again to take the answer.
-const SLOWEST_CLIENT: Duration = Duration::from_secs(10);
+const SLOWEST_CLIENT: Duration = Duration::from_secs(30);
 
 /// The form of metrics that is served.
 const EXPOSITION: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -58,20 +60,11 @@ impl fmt::Debug for Pages {
 /// Serves the pages until the future is dropped.
 pub async fn serve_pages(listener: TcpListener, pages: Pages) {
     let pages = Arc::new(pages);
-    let places = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+    let mut clients = Clients::default();
     loop {
-        // The semaphore is never closed.
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
-            return;
-        };
+        clients.make_room().await;
         match listener.accept().await {
-            Ok((stream, _peer)) => {
-                let pages = Arc::clone(&pages);
-                tokio::spawn(async move {
-                    serve_client(stream, pages).await;
-                    drop(place);
-                });
-            }
+            Ok((stream, _peer)) => clients.serve(stream, &pages),
             Err(error) => {
                 tracing::warn!(%error, "an HTTP connection could not be accepted");
                 tokio::time::sleep(Duration::from_millis(50)).await;
@@ -80,10 +73,55 @@ pub async fn serve_pages(listener: TcpListener, pages: Pages) {
     }
 }
 
-async fn serve_client(stream: TcpStream, pages: Arc<Pages>) {
+/// The connections that there are. Dropping them ends them.
+#[derive(Default)]
+struct Clients {
+    tasks: JoinSet<()>,
+    /// The oldest first.
+    known: VecDeque<Client>,
+}
+
+struct Client {
+    task: AbortHandle,
+    /// Whether it has asked and an answer is being made.
+    is_answering: Arc<AtomicBool>,
+}
+
+impl Clients {
+    /// Returns when one more client may come. Clients that are slow to ask, or to take their
+    /// answer, cannot keep others out, least of all kubelet.
+    async fn make_room(&mut self) {
+        while self.tasks.try_join_next().is_some() {}
+        while self.tasks.len() >= MOST_CONNECTIONS {
+            let idle = |client: &Client| {
+                !client.is_answering.load(Ordering::Acquire) && !client.task.is_finished()
+            };
+            if let Some(oldest) = self.known.iter().find(|client| idle(client)) {
+                oldest.task.abort();
+            }
+            // Without an idle one all are being answered, each within its limit.
+            let _ended = self.tasks.join_next().await;
+        }
+        self.known.retain(|client| !client.task.is_finished());
+    }
+
+    fn serve(&mut self, stream: TcpStream, pages: &Arc<Pages>) {
+        let is_answering = Arc::new(AtomicBool::new(false));
+        let serving = serve_client(stream, Arc::clone(pages), Arc::clone(&is_answering));
+        let task = self.tasks.spawn(serving);
+        self.known.push_back(Client { task, is_answering });
+    }
+}
+
+async fn serve_client(stream: TcpStream, pages: Arc<Pages>, is_answering: Arc<AtomicBool>) {
     let answer = service_fn(move |request: Request<Incoming>| {
-        let pages = Arc::clone(&pages);
-        async move { Ok::<_, Infallible>(pages.answer(request.method(), request.uri().path()).await) }
+        let (pages, is_answering) = (Arc::clone(&pages), Arc::clone(&is_answering));
+        async move {
+            is_answering.store(true, Ordering::Release);
+            let answer = pages.answer(request.method(), request.uri().path()).await;
+            is_answering.store(false, Ordering::Release);
+            Ok::<_, Infallible>(answer)
+        }
     });
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())

@@ -1,5 +1,6 @@
 //! `--type=liveness`: probes a driver and tells `csi_liveness`, as ceph-csi's does.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -14,7 +15,7 @@ use crate::settings::{HttpSettings, LivenessSettings};
 pub(super) fn run(
     settings: &LivenessSettings,
     http: &HttpSettings,
-    pod_ip: Option<&str>,
+    address: SocketAddr,
 ) -> Result<(), ServeError> {
     let alive = Arc::new(AtomicBool::new(false));
     let told = Arc::clone(&alive);
@@ -25,7 +26,6 @@ pub(super) fn run(
         sockets: Vec::new(),
         probe_limit: settings.limit,
     };
-    let address = pages::address(http, pod_ip);
     runtime()?.block_on(async {
         let signals = signals::Signals::listen().map_err(|source| ServeError::Start {
             part: "the signal handlers",

@@ -135,6 +135,42 @@ fn volumes_are_served_while_the_port_is_anothers() {
     served(port, "/healthz");
 }
 
+/// Whether the server has closed the connection.
+fn is_closed(mut stream: &TcpStream) -> bool {
+    stream.set_nonblocking(true).unwrap();
+    match stream.read(&mut [0; 16]) {
+        Ok(length) => length == 0,
+        Err(error) => error.kind() != std::io::ErrorKind::WouldBlock,
+    }
+}
+
+#[test]
+fn clients_that_do_not_ask_keep_nobody_out() {
+    let (place, port) = (Place::new(), free_port());
+    let _driver = place.start(&[&format!("--metricsport={port}")]);
+    assert_eq!(served(port, "/healthz"), "ok\n");
+    // Many more than are served at once: silent ones, and some that stop in the middle.
+    let slow: Vec<TcpStream> = (0..100)
+        .map(|number| {
+            let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+            if number % 2 == 0 {
+                stream.write_all(b"GET /healthz HTTP/1.1\r\nHost:").unwrap();
+            }
+            stream
+        })
+        .collect();
+    assert_eq!(get(port, "/healthz").unwrap(), (200, "ok\n".to_owned()));
+    assert_eq!(get(port, "/metrics").unwrap().0, 200);
+    // The oldest have made room, before their time to ask was over; the newest still have theirs.
+    let closed: Vec<bool> = slow.iter().map(is_closed).collect();
+    assert!(closed[0], "{closed:?}");
+    assert!(!closed[99], "{closed:?}");
+    assert!(
+        closed.is_sorted_by(|earlier, later| earlier >= later),
+        "{closed:?}"
+    );
+}
+
 /// Without `--metricsport` nothing listens.
 #[test]
 fn pages_are_served_only_when_asked_for() {
