@@ -14,6 +14,8 @@ pub enum Invocation {
     ImageExport,
     /// Work on shares of the old CephFS provisioner, with these arguments.
     Share(Caller, Vec<String>),
+    /// Look at a cluster, a node or classes, with these arguments.
+    Doctor(Vec<String>),
     /// Tell how to call it.
     Help,
     /// Called in a way that means nothing.
@@ -25,11 +27,12 @@ pub const USAGE: &str = "\
 Usage: cuttle serve --type=rbd --drivername=<name> --nodeid=<node> [flags]
        cuttle serve --help
        cuttle share create|delete|list [arguments]
+       cuttle doctor cluster|node|class [arguments]
        cuttle --version
 
 Flags may also come first (cuttle --type=rbd …), and a program called cephcsi takes flags alone:
-both are `serve`. docs/flags.md explains every flag, docs/shares.md what `share` does; a program
-called cephfs_provisioner takes the arguments of that tool.
+both are `serve`. docs/flags.md explains every flag, docs/shares.md what `share` does, docs/doctor.md
+what `doctor` looks at; a program called cephfs_provisioner takes the arguments of that tool.
 ";
 
 impl Invocation {
@@ -50,6 +53,7 @@ impl Invocation {
         match arguments.first().map(String::as_str) {
             Some("serve") => Self::Serve(arguments.split_off(1)),
             Some("image-export") if arguments.len() == 1 => Self::ImageExport,
+            Some("doctor") => Self::Doctor(arguments.split_off(1)),
             Some("share") => Self::Share(Caller::Cuttle, arguments.split_off(1)),
             Some("help" | "-h" | "--help" | "-help") => Self::Help,
             Some(first) if first.starts_with('-') => Self::Serve(arguments),
@@ -99,6 +103,15 @@ mod tests {
         for program in ["cephfs_provisioner", "/usr/local/bin/cephfs_provisioner.py"] {
             assert_eq!(read(program, &["-n", "a"]), share(Caller::OldTool));
         }
+    }
+
+    #[test]
+    fn the_doctor_is_called_by_name() {
+        let arguments = vec!["node".to_owned()];
+        assert_eq!(
+            read("cephcsi", &["doctor", "node"]),
+            Invocation::Doctor(arguments)
+        );
     }
 
     #[test]

@@ -5,8 +5,10 @@
 //! they must be, `config` what `config.json` says; `run` and `serve` are the list of phases.
 
 pub mod config;
+pub mod doctor;
 pub mod flags;
 pub mod invocation;
+mod key_file;
 pub mod listener;
 pub mod logging;
 pub mod metrics;

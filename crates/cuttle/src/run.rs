@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use cuttle_model::{Explain, chain};
 
+use crate::doctor::{self, DoctorCommand};
 use crate::flags::{FLAGS, Given};
 use crate::invocation::{Invocation, USAGE};
 use crate::settings::{CommandLineError, Settings};
@@ -27,6 +28,7 @@ pub fn run(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
             cuttle_image_export::main_from_stdin()
         }
         Invocation::Share(caller, arguments) => share_with(caller, &arguments),
+        Invocation::Doctor(arguments) => doctor_with(&arguments),
         Invocation::Help => {
             print(USAGE);
             ExitCode::SUCCESS
@@ -92,6 +94,25 @@ fn share_with(caller: Caller, arguments: &[String]) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// As with shares nothing is logged; what was found is on standard output.
+fn doctor_with(arguments: &[String]) -> ExitCode {
+    keep_memory_private();
+    let command = match DoctorCommand::read(arguments) {
+        Ok(Some(command)) => command,
+        Ok(None) => {
+            print(doctor::USAGE);
+            return ExitCode::SUCCESS;
+        }
+        Err(error) => {
+            complain(&format!("{error}\n\n{}", doctor::USAGE));
+            return ExitCode::from(USAGE_STATUS);
+        }
+    };
+    let (text, status) = doctor::run(&command);
+    print(&text);
+    ExitCode::from(status)
 }
 
 /// A variable of the environment; bytes that are no text are replaced.

@@ -7,8 +7,6 @@
 //! ```
 
 use std::fmt;
-use std::io::Read;
-use std::path::Path;
 
 use cuttle_door::FaultPlan;
 use cuttle_model::{
@@ -17,8 +15,7 @@ use cuttle_model::{
 };
 use cuttle_volumes::share::SharePlace;
 
-/// Longest content of a key file.
-const LONGEST_KEY: u64 = 4096;
+use crate::key_file::read_key;
 
 /// The name by which the caller knows the program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -379,22 +376,6 @@ impl Check<'_> {
         }
         name
     }
-}
-
-/// The key in a file; `-` is standard input.
-fn read_key(file: &str) -> std::io::Result<Secret> {
-    let mut text = String::new();
-    if file == "-" {
-        std::io::stdin()
-            .take(LONGEST_KEY)
-            .read_to_string(&mut text)?;
-    } else {
-        std::fs::File::open(Path::new(file))?
-            .take(LONGEST_KEY)
-            .read_to_string(&mut text)?;
-    }
-    let whole = Secret::new(text);
-    Ok(Secret::new(whole.expose().trim().to_owned()))
 }
 
 #[cfg(test)]
