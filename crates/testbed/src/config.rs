@@ -128,6 +128,10 @@ pub(crate) fn write(config: &Config<'_>) -> Result<(), Error> {
          osd_data = {dir}/data/osd\n\
          osd_objectstore = memstore\n\
          memstore_device_bytes = {osd_bytes}\n\
+         # memstore counts what it holds without a lock: several threads lose counts, and what falls\n\
+         # below zero counts as full, which stops every write of the cluster.\n\
+         osd_op_num_shards = 1\n\
+         osd_op_num_threads_per_shard = 1\n\
          osd_op_queue = wpq\n\
          osd_mclock_skip_benchmark = true\n\
          # Tests stop the daemon with a signal for a while; it must not take that for a hang.\n\
