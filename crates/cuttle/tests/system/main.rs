@@ -16,6 +16,7 @@ mod calls;
 mod cephfs;
 mod crash_controller;
 mod crash_node;
+mod figures;
 mod hang;
 mod kernel;
 mod life;
