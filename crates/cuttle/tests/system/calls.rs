@@ -61,6 +61,8 @@ calls! {
         ControllerGetVolumeRequest => ControllerGetVolumeResponse;
     create_snapshot, controller_client::ControllerClient,
         CreateSnapshotRequest => CreateSnapshotResponse;
+    delete_snapshot, controller_client::ControllerClient,
+        DeleteSnapshotRequest => DeleteSnapshotResponse;
     node_stage_volume, node_client::NodeClient, NodeStageVolumeRequest => NodeStageVolumeResponse;
     node_unstage_volume, node_client::NodeClient,
         NodeUnstageVolumeRequest => NodeUnstageVolumeResponse;

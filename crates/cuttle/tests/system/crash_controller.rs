@@ -8,7 +8,7 @@ use cuttle_testbed::until;
 use tonic::Code;
 
 use crate::calls::{Client, GIB, MIB};
-use crate::world::World;
+use crate::world::{POOL, World};
 
 /// More calls than any operation makes; a loop that gets here does not end.
 const CALLS_BOUND: u32 = 200;
@@ -67,20 +67,38 @@ fn delete(world: &World, client: &Client, handle: &str) {
     .unwrap();
 }
 
-#[test]
-fn a_repeated_create_finishes_what_a_killed_one_began() {
+/// StorageClass parameters beside the usual.
+type Parameters = &'static [(&'static str, &'static str)];
+
+/// The driver writes the image's objects itself.
+const PLANNED: Parameters = &[];
+
+/// librbd makes the image.
+const STRIPED: Parameters = &[("stripeUnit", "65536"), ("stripeCount", "4")];
+
+/// Nothing but its header tells the image's size.
+const PLAIN: Parameters = &[("imageFeatures", "layering")];
+
+fn request(world: &World, name: &str, parameters: Parameters) -> v1::CreateVolumeRequest {
+    let mut request = world.create_request(name, GIB);
+    let own = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
+    request.parameters.extend(parameters.iter().map(own));
+    request
+}
+
+fn repeat_killed_creates(parameters: Parameters) {
     let world = World::new();
     at_every_call(|call| {
         let name = format!("pvc-{call}");
         let mut doomed = world.start_doomed(call);
-        let first = doomed.client.create(world.create_request(&name, GIB));
+        let first = doomed.client.create(request(&world, &name, parameters));
         let killed = doomed.was_killed(&first);
         let uuid_before = world.journal_uuid(&name);
 
         let driver = world.start(&[]);
         let volume = driver
             .client
-            .create(world.create_request(&name, GIB))
+            .create(request(&world, &name, parameters))
             .expect("the repeat");
         assert_only(&world, &name, &volume);
         if let Some(uuid) = uuid_before {
@@ -102,12 +120,21 @@ fn a_repeated_create_finishes_what_a_killed_one_began() {
 }
 
 #[test]
-fn a_delete_after_a_killed_create_leaves_nothing() {
+fn a_repeated_create_finishes_what_a_killed_one_began() {
+    repeat_killed_creates(PLANNED);
+}
+
+#[test]
+fn a_repeated_create_by_librbd_finishes_what_a_killed_one_began() {
+    repeat_killed_creates(STRIPED);
+}
+
+fn delete_after_killed_creates(parameters: Parameters) {
     let world = World::new();
     at_every_call(|call| {
         let name = format!("pvc-{call}");
         let mut doomed = world.start_doomed(call);
-        let first = doomed.client.create(world.create_request(&name, GIB));
+        let first = doomed.client.create(request(&world, &name, parameters));
         let killed = doomed.was_killed(&first);
         if let Some(uuid) = world.journal_uuid(&name) {
             let driver = world.start(&[]);
@@ -118,6 +145,16 @@ fn a_delete_after_a_killed_create_leaves_nothing() {
         ));
         killed
     });
+}
+
+#[test]
+fn a_delete_after_a_killed_create_leaves_nothing() {
+    delete_after_killed_creates(PLANNED);
+}
+
+#[test]
+fn a_delete_after_a_killed_create_by_librbd_leaves_nothing() {
+    delete_after_killed_creates(STRIPED);
 }
 
 #[test]
@@ -191,37 +228,62 @@ fn assert_only_once_settled(world: &World, name: &str, volume: &v1::Volume) {
     assert_only(world, name, volume);
 }
 
-#[test]
-fn a_repeated_expand_finishes_what_a_killed_one_began() {
+/// Kills an expansion at every call; a fresh driver does the rest.
+fn after_killed_expansions(
+    parameters: Parameters,
+    rest: impl Fn(&World, &Client, &str, &v1::Volume),
+) {
     let world = World::new();
     let driver = world.start(&[]);
     at_every_call(|call| {
         let name = format!("pvc-{call}");
         let volume = driver
             .client
-            .create(world.create_request(&name, GIB))
+            .create(request(&world, &name, parameters))
             .expect("a volume");
         let mut doomed = world.start_doomed(call);
-        let request = world.expand_request(&volume.volume_id, 2 * GIB);
-        let first = doomed.client.controller_expand_volume(request.clone());
+        let growth = world.expand_request(&volume.volume_id, 2 * GIB);
+        let first = doomed.client.controller_expand_volume(growth);
         let killed = doomed.was_killed(&first);
 
         let fresh = world.start_named("fresh", &[]);
-        let answer = fresh
-            .client
-            .controller_expand_volume(request)
-            .expect("the repeat");
-        assert_eq!(answer.capacity_bytes, 2 * GIB);
-        let again = fresh
-            .client
-            .create(world.create_request(&name, GIB))
-            .expect("still there");
-        assert_eq!(again.volume_id, volume.volume_id);
-        assert_only(&world, &name, &volume);
+        rest(&world, &fresh.client, &name, &volume);
         delete(&world, &fresh.client, &volume.volume_id);
         world.assert_ceph_empty(&format!("after expand was killed at call {call}"));
         killed
     });
+}
+
+fn repeat(world: &World, client: &Client, name: &str, volume: &v1::Volume) {
+    let growth = world.expand_request(&volume.volume_id, 2 * GIB);
+    let answer = client.controller_expand_volume(growth);
+    assert_eq!(answer.expect("the repeat").capacity_bytes, 2 * GIB);
+    let image = format!("csi-vol-{}", world.journal_uuid(name).expect("the name"));
+    let spec = format!("{POOL}/{}/{image}", world.namespace);
+    let info = world.cluster.rbd(&["info", "--format", "json", &spec]);
+    let info: serde_json::Value = serde_json::from_str(&info.expect("the image")).unwrap();
+    assert_eq!(info["size"], 2 * GIB);
+    assert_only(world, name, volume);
+}
+
+#[test]
+fn a_repeated_expand_finishes_what_a_killed_one_began() {
+    after_killed_expansions(PLANNED, repeat);
+}
+
+#[test]
+fn a_repeated_expand_of_a_plain_image_finishes_what_a_killed_one_began() {
+    after_killed_expansions(PLAIN, repeat);
+}
+
+#[test]
+fn a_delete_after_a_killed_expand_leaves_nothing() {
+    after_killed_expansions(PLANNED, |_, _, _, _| {});
+}
+
+#[test]
+fn a_delete_after_a_killed_expand_of_a_plain_image_leaves_nothing() {
+    after_killed_expansions(PLAIN, |_, _, _, _| {});
 }
 
 #[test]

@@ -11,11 +11,13 @@
     reason = "the helpers of tests fail the test"
 )]
 
+mod bad_existing;
 mod bad_input;
 mod calls;
 mod cephfs;
 mod crash_controller;
 mod crash_node;
+mod family;
 mod figures;
 mod hang;
 mod kernel;
