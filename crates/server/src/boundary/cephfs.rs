@@ -9,12 +9,21 @@ use cuttle_model::{
     PoolName, VolumeCapability, round_for_subvolume,
 };
 use cuttle_volumes::cephfs::CreateVolume;
-use cuttle_volumes::{DeleteVolume, ExpandVolume};
 
-use super::controller::{Question, Validate};
+use super::controller::Kind;
 use super::mistakes::{Check, Mistake, Mistakes};
 use super::secrets::{SecretsOf, admin_credentials};
-use super::{capability, cluster, controller, volume};
+use super::{capability, cluster};
+
+/// CephFS's volumes.
+pub(crate) const CEPHFS: Kind = Kind {
+    credentials: admin_credentials,
+    grown_range: range,
+    usable,
+    parameters: |check, parameters| {
+        check.take("parameters", CephfsParameters::parse(parameters));
+    },
+};
 
 /// Checks CreateVolume.
 ///
@@ -109,133 +118,6 @@ fn range(check: &mut Check, wire: v1::CapacityRange) -> Option<CapacityRange> {
     let range = check.take("capacity_range", range)?;
     let rounded = round_for_subvolume(range.required, range.limit);
     check.take("capacity_range", rounded).map(|_| range)
-}
-
-/// Checks DeleteVolume.
-///
-/// # Errors
-/// All mistakes of the request.
-pub(crate) fn delete(
-    wire: &v1::DeleteVolumeRequest,
-    table: &ClusterTable,
-) -> Result<DeleteVolume, Mistakes> {
-    let mut check = Check::default();
-    let found = volume(&mut check, &wire.volume_id, table);
-    let credentials = admin_credentials(&mut check, &wire.secrets, SecretsOf::Provisioner);
-    let whole = found
-        .zip(credentials)
-        .map(|((handle, _), credentials)| DeleteVolume {
-            handle,
-            credentials,
-        });
-    check.finish_with(whole)
-}
-
-/// Checks ControllerGetVolume and ControllerGetVolumeHealth.
-///
-/// # Errors
-/// All mistakes of the request.
-pub(crate) fn get(
-    volume_id: &str,
-    secrets: &BTreeMap<String, String>,
-    table: &ClusterTable,
-) -> Result<Question, Mistakes> {
-    let mut check = Check::default();
-    let whole = question(&mut check, volume_id, secrets, table);
-    check.finish_with(whole)
-}
-
-fn question(
-    check: &mut Check,
-    volume_id: &str,
-    secrets: &BTreeMap<String, String>,
-    table: &ClusterTable,
-) -> Option<Question> {
-    let credentials = if secrets.is_empty() {
-        Some(None)
-    } else {
-        admin_credentials(check, secrets, SecretsOf::Provisioner).map(Some)
-    };
-    controller::question_as(check, volume_id, credentials, table)
-}
-
-/// Checks ControllerExpandVolume.
-///
-/// # Errors
-/// All mistakes of the request.
-pub(crate) fn expand(
-    wire: v1::ControllerExpandVolumeRequest,
-    table: &ClusterTable,
-) -> Result<ExpandVolume, Mistakes> {
-    let mut check = Check::default();
-    let found = volume(&mut check, &wire.volume_id, table);
-    let credentials = admin_credentials(&mut check, &wire.secrets, SecretsOf::Resizer);
-    let range = match wire.capacity_range {
-        Some(wire) if wire.required_bytes != 0 => range(&mut check, wire),
-        Some(_) | None => {
-            check.add(Mistake::invalid(
-                "capacity_range.required_bytes",
-                "must be greater than 0",
-                "say how large the volume is to become",
-            ));
-            None
-        }
-    };
-    let capability = match wire.volume_capability {
-        None => Some(None),
-        Some(wire) => capability::one(&mut check, "volume_capability", Some(wire)).map(Some),
-    };
-    let whole = (|| {
-        let (handle, _) = found?;
-        Some(ExpandVolume {
-            handle,
-            range: range?,
-            capability: capability?,
-            credentials: credentials?,
-        })
-    })();
-    check.finish_with(whole)
-}
-
-/// Checks ValidateVolumeCapabilities. What is well formed and impossible is no mistake but an
-/// objection.
-///
-/// # Errors
-/// All mistakes of the request.
-pub(crate) fn validate(
-    wire: v1::ValidateVolumeCapabilitiesRequest,
-    table: &ClusterTable,
-) -> Result<Validate, Mistakes> {
-    let mut check = Check::default();
-    let volume = question(&mut check, &wire.volume_id, &wire.secrets, table);
-    let capabilities = capability::list(&mut check, wire.volume_capabilities);
-    let objection = objection(
-        capabilities.as_deref().unwrap_or_default(),
-        &wire.parameters,
-    );
-    let whole = volume
-        .zip(capabilities)
-        .map(|(volume, capabilities)| Validate {
-            volume,
-            capabilities,
-            objection,
-        });
-    check.finish_with(whole)
-}
-
-fn objection(
-    capabilities: &[VolumeCapability],
-    parameters: &BTreeMap<String, String>,
-) -> Option<String> {
-    let mut check = Check::default();
-    for (index, capability) in capabilities.iter().enumerate() {
-        let field = format!("volume_capabilities[{index}]");
-        usable(&mut check, &field, capability);
-    }
-    if !parameters.is_empty() {
-        check.take("parameters", CephfsParameters::parse(parameters));
-    }
-    check.finish().err().map(|mistakes| mistakes.to_string())
 }
 
 /// A checked GetCapacity.

@@ -15,17 +15,51 @@ use super::mistakes::{Check, Mistake, Mistakes};
 use super::secrets::{SecretsOf, credentials};
 use super::{capability, cluster, volume};
 
+/// What differs between the requests about one kind of volumes and another.
+#[derive(Clone, Copy)]
+pub(crate) struct Kind {
+    /// Whose credentials they carry, and under which names.
+    pub(super) credentials: CredentialsOf,
+    /// The range of a size, in which one lies that a volume can have.
+    pub(super) grown_range: fn(&mut Check, v1::CapacityRange) -> Option<CapacityRange>,
+    /// Notes why no volume can be used so.
+    pub(super) usable: fn(&mut Check, &str, &VolumeCapability),
+    /// Notes what is wrong with a StorageClass's parameters.
+    pub(super) parameters: fn(&mut Check, &BTreeMap<String, String>),
+}
+
+/// The credentials among a request's secrets.
+type CredentialsOf = fn(&mut Check, &BTreeMap<String, String>, SecretsOf) -> Option<Credentials>;
+
+/// RBD's volumes.
+pub(crate) const RBD: Kind = Kind {
+    credentials,
+    grown_range: image_range,
+    usable,
+    parameters: |check, parameters| {
+        check.take("parameters", RbdParameters::parse(parameters));
+    },
+};
+
+fn image_range(check: &mut Check, wire: v1::CapacityRange) -> Option<CapacityRange> {
+    let range = CapacityRange::from_wire(wire.required_bytes, wire.limit_bytes);
+    let range = check.take("capacity_range", range)?;
+    let rounded = round_for_image(range.required, range.limit);
+    check.take("capacity_range", rounded).map(|_| range)
+}
+
 /// Checks DeleteVolume.
 ///
 /// # Errors
 /// All mistakes of the request.
 pub(crate) fn delete(
+    kind: Kind,
     wire: &v1::DeleteVolumeRequest,
     table: &ClusterTable,
 ) -> Result<DeleteVolume, Mistakes> {
     let mut check = Check::default();
     let found = volume(&mut check, &wire.volume_id, table);
-    let credentials = credentials(&mut check, &wire.secrets, SecretsOf::Provisioner);
+    let credentials = (kind.credentials)(&mut check, &wire.secrets, SecretsOf::Provisioner);
     let whole = found
         .zip(credentials)
         .map(|((handle, _), credentials)| DeleteVolume {
@@ -40,13 +74,14 @@ pub(crate) fn delete(
 /// # Errors
 /// All mistakes of the request.
 pub(crate) fn expand(
+    kind: Kind,
     wire: v1::ControllerExpandVolumeRequest,
     table: &ClusterTable,
 ) -> Result<ExpandVolume, Mistakes> {
     let mut check = Check::default();
     let found = volume(&mut check, &wire.volume_id, table);
-    let credentials = credentials(&mut check, &wire.secrets, SecretsOf::Resizer);
-    let range = grown_range(&mut check, wire.capacity_range);
+    let credentials = (kind.credentials)(&mut check, &wire.secrets, SecretsOf::Resizer);
+    let range = grown_range(&mut check, kind, wire.capacity_range);
     let capability = match wire.volume_capability {
         None => Some(None),
         Some(wire) => capability::one(&mut check, "volume_capability", Some(wire)).map(Some),
@@ -63,27 +98,21 @@ pub(crate) fn expand(
     check.finish_with(whole)
 }
 
-fn grown_range(check: &mut Check, wire: Option<v1::CapacityRange>) -> Option<CapacityRange> {
-    let Some(wire) = wire else {
-        check.add(Mistake::invalid(
-            "capacity_range",
-            "is missing",
-            "say how large the volume is to become",
-        ));
-        return None;
-    };
-    let range = CapacityRange::from_wire(wire.required_bytes, wire.limit_bytes);
-    let range = check.take("capacity_range", range)?;
-    if range.required.is_none() {
-        check.add(Mistake::invalid(
-            "capacity_range.required_bytes",
-            "must be greater than 0",
-            "say how large the volume is to become",
-        ));
-        return None;
+fn grown_range(
+    check: &mut Check,
+    kind: Kind,
+    wire: Option<v1::CapacityRange>,
+) -> Option<CapacityRange> {
+    const FIX: &str = "say how large the volume is to become";
+    match wire {
+        None => check.add(Mistake::invalid("capacity_range", "is missing", FIX)),
+        Some(wire) if wire.required_bytes == 0 => {
+            let field = "capacity_range.required_bytes";
+            check.add(Mistake::invalid(field, "must be greater than 0", FIX));
+        }
+        Some(wire) => return (kind.grown_range)(check, wire),
     }
-    let rounded = round_for_image(range.required, range.limit);
-    check.take("capacity_range", rounded).map(|_| range)
+    None
 }
 
 /// A question about an existing volume.
@@ -110,13 +139,15 @@ pub(crate) struct Validate {
 /// # Errors
 /// All mistakes of the request.
 pub(crate) fn validate(
+    kind: Kind,
     wire: v1::ValidateVolumeCapabilitiesRequest,
     table: &ClusterTable,
 ) -> Result<Validate, Mistakes> {
     let mut check = Check::default();
-    let volume = question(&mut check, &wire.volume_id, &wire.secrets, table);
+    let volume = question(&mut check, kind, &wire.volume_id, &wire.secrets, table);
     let capabilities = capability::list(&mut check, wire.volume_capabilities);
     let objection = objection(
+        kind,
         capabilities.as_deref().unwrap_or_default(),
         &wire.parameters,
     );
@@ -131,19 +162,17 @@ pub(crate) fn validate(
 }
 
 fn objection(
+    kind: Kind,
     capabilities: &[VolumeCapability],
     parameters: &BTreeMap<String, String>,
 ) -> Option<String> {
     let mut check = Check::default();
     for (index, capability) in capabilities.iter().enumerate() {
-        usable(
-            &mut check,
-            &format!("volume_capabilities[{index}]"),
-            capability,
-        );
+        let field = format!("volume_capabilities[{index}]");
+        (kind.usable)(&mut check, &field, capability);
     }
     if !parameters.is_empty() {
-        check.take("parameters", RbdParameters::parse(parameters));
+        (kind.parameters)(&mut check, parameters);
     }
     check.finish().err().map(|mistakes| mistakes.to_string())
 }
@@ -153,17 +182,19 @@ fn objection(
 /// # Errors
 /// All mistakes of the request.
 pub(crate) fn get(
+    kind: Kind,
     volume_id: &str,
     secrets: &BTreeMap<String, String>,
     table: &ClusterTable,
 ) -> Result<Question, Mistakes> {
     let mut check = Check::default();
-    let whole = question(&mut check, volume_id, secrets, table);
+    let whole = question(&mut check, kind, volume_id, secrets, table);
     check.finish_with(whole)
 }
 
 fn question(
     check: &mut Check,
+    kind: Kind,
     volume_id: &str,
     secrets: &BTreeMap<String, String>,
     table: &ClusterTable,
@@ -171,18 +202,8 @@ fn question(
     let credentials = if secrets.is_empty() {
         Some(None)
     } else {
-        credentials(check, secrets, SecretsOf::Provisioner).map(Some)
+        (kind.credentials)(check, secrets, SecretsOf::Provisioner).map(Some)
     };
-    question_as(check, volume_id, credentials, table)
-}
-
-/// The question about a volume with these credentials; no credentials are a mistake noted already.
-pub(super) fn question_as(
-    check: &mut Check,
-    volume_id: &str,
-    credentials: Option<Option<Credentials>>,
-    table: &ClusterTable,
-) -> Option<Question> {
     let found = volume(check, volume_id, table);
     found
         .zip(credentials)

@@ -8,6 +8,7 @@ use cuttle_csi::v1::volume_capability::{AccessMode, AccessType, BlockVolume, Mou
 use cuttle_model::{ByteSize, Class, ClusterId, ClusterSettings, ClusterTable, Explain, Monitors};
 use proptest::prelude::*;
 
+use super::controller::RBD;
 use super::mistakes::Mistakes;
 use super::{controller, create};
 
@@ -256,7 +257,7 @@ fn deletes_need_a_handle_of_a_known_cluster() {
             volume_id: handle.to_owned(),
             secrets: secrets(),
         };
-        controller::delete(&wire, &table())
+        controller::delete(RBD, &wire, &table())
     };
     assert_eq!(delete(HANDLE).unwrap().handle.encode(), HANDLE);
     assert_told(
@@ -280,7 +281,7 @@ fn deletes_need_a_handle_of_a_known_cluster() {
         ..Default::default()
     };
     assert_told(
-        &controller::delete(&anonymous, &table()).unwrap_err(),
+        &controller::delete(RBD, &anonymous, &table()).unwrap_err(),
         Class::Invalid,
         &["secrets.userID: is missing", "secrets.userKey: is missing"],
     );
@@ -295,7 +296,7 @@ fn expansions_need_a_size() {
             secrets: secrets(),
             volume_capability,
         };
-        controller::expand(wire, &table())
+        controller::expand(RBD, wire, &table())
     };
     let range = |required_bytes, limit_bytes| {
         Some(v1::CapacityRange {
@@ -335,7 +336,7 @@ fn validation_objects_to_what_cannot_be_and_refuses_what_is_malformed() {
             parameters: map(parameters),
             ..Default::default()
         };
-        controller::validate(wire, &table())
+        controller::validate(RBD, wire, &table())
     };
     assert_eq!(
         validate(Mode::SingleNodeWriter, &[]).unwrap().objection,
@@ -429,6 +430,7 @@ proptest! {
             &table(),
         ).err();
         let expand = controller::expand(
+            RBD,
             v1::ControllerExpandVolumeRequest {
                 volume_id: handle.clone(),
                 capacity_range,
@@ -438,6 +440,7 @@ proptest! {
             &table(),
         ).err();
         let delete = controller::delete(
+            RBD,
             &v1::DeleteVolumeRequest { volume_id: handle, secrets },
             &table(),
         ).err();

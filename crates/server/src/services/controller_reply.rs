@@ -25,9 +25,18 @@ pub(super) fn capabilities(can_list: bool) -> v1::ControllerGetCapabilitiesRespo
         rpc::Type::VolumeCondition,
         rpc::Type::GetVolumeHealth,
     ];
-    let capabilities = always
-        .into_iter()
-        .chain(listing.into_iter().filter(|_| can_list))
+    offered(
+        always
+            .into_iter()
+            .chain(listing.into_iter().filter(|_| can_list)),
+    )
+}
+
+/// These capabilities.
+pub(super) fn offered(
+    kinds: impl Iterator<Item = rpc::Type>,
+) -> v1::ControllerGetCapabilitiesResponse {
+    let capabilities = kinds
         .map(|kind| v1::ControllerServiceCapability {
             r#type: Some(Type::Rpc(Rpc {
                 r#type: kind.into(),
@@ -85,60 +94,81 @@ fn timestamp(time: SystemTime) -> Timestamp {
     }
 }
 
-/// A volume of a listing.
-pub(super) fn listed(listed: &ListedVolume) -> v1::list_volumes_response::Entry {
-    let gone = listed.size.is_none().then_some("its image does not exist");
-    v1::list_volumes_response::Entry {
-        volume: Some(volume(
-            listed.handle.encode(),
-            listed.size.unwrap_or_default(),
-            BTreeMap::new(),
-        )),
-        status: Some(v1::list_volumes_response::VolumeStatus {
-            published_node_ids: Vec::new(),
-            volume_condition: Some(condition(gone)),
-        }),
-    }
+/// What is said of that which volumes of one kind are made of.
+pub(super) struct Words {
+    /// That all is well with it.
+    pub(super) exists: &'static str,
+    /// That it is not there.
+    pub(super) gone: &'static str,
+    /// The same, for machines.
+    pub(super) reason: &'static str,
 }
 
-/// The answer to ControllerGetVolume.
-pub(super) fn described(volume_id: String, found: &Volume) -> v1::ControllerGetVolumeResponse {
-    v1::ControllerGetVolumeResponse {
-        volume: Some(volume(
-            volume_id,
-            found.size.unwrap_or_default(),
-            BTreeMap::new(),
-        )),
-        status: Some(v1::controller_get_volume_response::VolumeStatus {
-            published_node_ids: Vec::new(),
-            volume_condition: Some(condition(found.trouble.as_deref())),
-        }),
-    }
-}
+/// RBD's.
+pub(super) const IMAGE: Words = Words {
+    exists: "the image exists",
+    gone: "its image does not exist",
+    reason: "ImageNotFound",
+};
 
-/// CSI 1.12's form of a volume's health: what is wrong, if anything.
-fn condition(wrong: Option<&str>) -> v1::VolumeCondition {
-    v1::VolumeCondition {
-        abnormal: wrong.is_some(),
-        message: wrong.unwrap_or("the image exists").to_owned(),
+impl Words {
+    /// A volume of a listing.
+    pub(super) fn listed(&self, listed: &ListedVolume) -> v1::list_volumes_response::Entry {
+        let gone = listed.size.is_none().then_some(self.gone);
+        v1::list_volumes_response::Entry {
+            volume: Some(volume(
+                listed.handle.encode(),
+                listed.size.unwrap_or_default(),
+                BTreeMap::new(),
+            )),
+            status: Some(v1::list_volumes_response::VolumeStatus {
+                published_node_ids: Vec::new(),
+                volume_condition: Some(self.condition(gone)),
+            }),
+        }
     }
-}
 
-/// CSI 1.13's form: nothing is listed when nothing is known to be wrong. What is wrong with a
-/// volume whose record is found is that its image is not.
-pub(super) fn health(
-    volume_id: String,
-    wrong: Option<&str>,
-) -> v1::ControllerGetVolumeHealthResponse {
-    let entry = wrong.map(|message| VolumeHealthEntry {
-        status: v1::VolumeHealthErrorType::Inaccessible.into(),
-        reason: "ImageNotFound".to_owned(),
-        message: message.to_owned(),
-    });
-    v1::ControllerGetVolumeHealthResponse {
-        volume_health: Some(v1::VolumeHealth {
-            volume_id,
-            health_statuses: entry.into_iter().collect(),
-        }),
+    /// The answer to ControllerGetVolume.
+    pub(super) fn described(
+        &self,
+        volume_id: String,
+        found: &Volume,
+    ) -> v1::ControllerGetVolumeResponse {
+        let size = found.size.unwrap_or_default();
+        v1::ControllerGetVolumeResponse {
+            volume: Some(volume(volume_id, size, BTreeMap::new())),
+            status: Some(v1::controller_get_volume_response::VolumeStatus {
+                published_node_ids: Vec::new(),
+                volume_condition: Some(self.condition(found.trouble.as_deref())),
+            }),
+        }
+    }
+
+    /// CSI 1.12's form of a volume's health: what is wrong, if anything.
+    fn condition(&self, wrong: Option<&str>) -> v1::VolumeCondition {
+        v1::VolumeCondition {
+            abnormal: wrong.is_some(),
+            message: wrong.unwrap_or(self.exists).to_owned(),
+        }
+    }
+
+    /// CSI 1.13's form: nothing is listed when nothing is known to be wrong. What is wrong with a
+    /// volume whose record is found is that what it is made of is not.
+    pub(super) fn health(
+        &self,
+        volume_id: String,
+        wrong: Option<&str>,
+    ) -> v1::ControllerGetVolumeHealthResponse {
+        let entry = wrong.map(|message| VolumeHealthEntry {
+            status: v1::VolumeHealthErrorType::Inaccessible.into(),
+            reason: self.reason.to_owned(),
+            message: message.to_owned(),
+        });
+        v1::ControllerGetVolumeHealthResponse {
+            volume_health: Some(v1::VolumeHealth {
+                volume_id,
+                health_statuses: entry.into_iter().collect(),
+            }),
+        }
     }
 }

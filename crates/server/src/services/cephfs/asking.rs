@@ -13,11 +13,12 @@ use cuttle_volumes::cephfs::{CapacityOf, GetError};
 use cuttle_volumes::{GetVolume, ValidateVolume, Volume};
 
 use super::CephfsControllerParts;
-use crate::boundary::{cephfs as boundary, controller};
+use crate::boundary::cephfs::{self as boundary, CEPHFS};
+use crate::boundary::controller;
 use crate::dispatch::{Fingerprint, LaneName};
 use crate::listing::{self, ListingError};
 use crate::rim::{Failed, Shared, Visit};
-use crate::services::cephfs_reply as reply;
+use crate::services::cephfs_reply::SUBVOLUME;
 use crate::services::controller::asking::{AskError, composed, question};
 use crate::services::plan::{cluster_lane, doing, fingerprint};
 use crate::status::Doing;
@@ -53,7 +54,7 @@ pub(super) async fn validate(
         volume,
         capabilities,
         objection,
-    } = boundary::validate(wire, &table)
+    } = controller::validate(CEPHFS, wire, &table)
         .map_err(|mistakes| Failed::new(doing.clone(), mistakes))?;
     let plan = question(doing, cluster_lane(&volume.cluster.id), fingerprint);
     // The volume is looked for even when there is an objection: that it is gone goes before.
@@ -146,7 +147,11 @@ pub(super) async fn list(
             .map_err(AskError::Operation)
     };
     let page = shared.run(&visit, plan, work).await?;
-    let entries = page.volumes.iter().map(reply::listed).collect();
+    let entries = page
+        .volumes
+        .iter()
+        .map(|one| SUBVOLUME.listed(one))
+        .collect();
     Ok(v1::ListVolumesResponse {
         entries,
         next_token: page.next.clone().unwrap_or_default(),
@@ -164,10 +169,15 @@ pub(super) async fn get(
     let fingerprint = fingerprint(&wire);
     let table = parts.clusters.snapshot();
     offered(&doing, &table)?;
-    let asked = boundary::get(&wire.volume_id, &std::collections::BTreeMap::new(), &table)
-        .map_err(|mistakes| Failed::new(doing.clone(), mistakes))?;
+    let asked = controller::get(
+        CEPHFS,
+        &wire.volume_id,
+        &std::collections::BTreeMap::new(),
+        &table,
+    )
+    .map_err(|mistakes| Failed::new(doing.clone(), mistakes))?;
     let volume = look(shared, visit, parts, asked, (doing, fingerprint)).await?;
-    Ok(reply::described(wire.volume_id, &volume))
+    Ok(SUBVOLUME.described(wire.volume_id, &volume))
 }
 
 /// ControllerGetVolumeHealth: with the request's secrets, or those for listing.
@@ -180,10 +190,10 @@ pub(super) async fn health(
     let doing = doing("look at the health of", &wire.volume_id);
     let fingerprint = fingerprint(&wire);
     let table = parts.clusters.snapshot();
-    let asked = boundary::get(&wire.volume_id, &wire.secrets, &table)
+    let asked = controller::get(CEPHFS, &wire.volume_id, &wire.secrets, &table)
         .map_err(|mistakes| Failed::new(doing.clone(), mistakes))?;
     let volume = look(shared, visit, parts, asked, (doing, fingerprint)).await?;
-    Ok(reply::health(wire.volume_id, volume.trouble.as_deref()))
+    Ok(SUBVOLUME.health(wire.volume_id, volume.trouble.as_deref()))
 }
 
 async fn look(

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use cuttle_csi::v1;
 
 use super::CephfsControllerParts;
-use crate::boundary::cephfs as boundary;
+use crate::boundary::cephfs::{self as boundary, CEPHFS};
+use crate::boundary::controller;
 use crate::dispatch::{Hold, Key};
 use crate::rim::{Failed, Plan, Shared, Visit};
 use crate::services::controller_reply as reply;
@@ -51,8 +52,8 @@ pub(super) async fn delete(
     let doing = doing("delete", &wire.volume_id);
     let fingerprint = fingerprint(&wire);
     let table = parts.clusters.snapshot();
-    let request =
-        boundary::delete(&wire, &table).map_err(|mistakes| Failed::new(doing.clone(), mistakes))?;
+    let request = controller::delete(CEPHFS, &wire, &table)
+        .map_err(|mistakes| Failed::new(doing.clone(), mistakes))?;
     let plan = Plan {
         doing,
         keys: vec![(Key::Volume(request.handle.encode()), Hold::Alone)],
@@ -74,8 +75,8 @@ pub(super) async fn expand(
     let doing = doing("expand", &wire.volume_id);
     let fingerprint = fingerprint(&wire);
     let table = parts.clusters.snapshot();
-    let request =
-        boundary::expand(wire, &table).map_err(|mistakes| Failed::new(doing.clone(), mistakes))?;
+    let request = controller::expand(CEPHFS, wire, &table)
+        .map_err(|mistakes| Failed::new(doing.clone(), mistakes))?;
     let plan = Plan {
         doing,
         keys: vec![(Key::Volume(request.handle.encode()), Hold::Alone)],

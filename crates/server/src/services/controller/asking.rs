@@ -15,11 +15,11 @@ use cuttle_volumes::rbd::{CapacityOf, GetError};
 use cuttle_volumes::{GetVolume, ValidateVolume, Volume};
 
 use super::RbdControllerParts;
-use crate::boundary::controller as boundary;
+use crate::boundary::controller::{self as boundary, RBD};
 use crate::dispatch::{Fingerprint, Hold, Key, LaneName};
 use crate::listing::{self, ListingError};
 use crate::rim::{Failed, Plan, Shared, Visit};
-use crate::services::controller_reply as reply;
+use crate::services::controller_reply::IMAGE;
 use crate::services::plan::{cluster_lane, doing, fingerprint};
 use crate::status::Doing;
 
@@ -108,7 +108,7 @@ pub(super) async fn validate(
         volume,
         capabilities,
         objection,
-    } = boundary::validate(wire, &table)
+    } = boundary::validate(RBD, wire, &table)
         .map_err(|mistakes| Failed::new(doing.clone(), mistakes))?;
     let plan = question(doing, cluster_lane(&volume.cluster.id), fingerprint);
     // The volume is looked for even when there is an objection: that it is gone goes before.
@@ -200,7 +200,7 @@ pub(super) async fn list(
             .map_err(AskError::Operation)
     };
     let page = shared.run(&visit, plan, work).await?;
-    let entries = page.volumes.iter().map(reply::listed).collect();
+    let entries = page.volumes.iter().map(|one| IMAGE.listed(one)).collect();
     Ok(v1::ListVolumesResponse {
         entries,
         next_token: page.next.clone().unwrap_or_default(),
@@ -218,10 +218,15 @@ pub(super) async fn get(
     let fingerprint = fingerprint(&wire);
     let table = parts.clusters.snapshot();
     offered(&doing, &table)?;
-    let asked = boundary::get(&wire.volume_id, &std::collections::BTreeMap::new(), &table)
-        .map_err(|mistakes| Failed::new(doing.clone(), mistakes))?;
+    let asked = boundary::get(
+        RBD,
+        &wire.volume_id,
+        &std::collections::BTreeMap::new(),
+        &table,
+    )
+    .map_err(|mistakes| Failed::new(doing.clone(), mistakes))?;
     let volume = look(shared, visit, parts, asked, (doing, fingerprint)).await?;
-    Ok(reply::described(wire.volume_id, &volume))
+    Ok(IMAGE.described(wire.volume_id, &volume))
 }
 
 /// ControllerGetVolumeHealth: with the request's secrets, or those for listing.
@@ -234,10 +239,10 @@ pub(super) async fn health(
     let doing = doing("look at the health of", &wire.volume_id);
     let fingerprint = fingerprint(&wire);
     let table = parts.clusters.snapshot();
-    let asked = boundary::get(&wire.volume_id, &wire.secrets, &table)
+    let asked = boundary::get(RBD, &wire.volume_id, &wire.secrets, &table)
         .map_err(|mistakes| Failed::new(doing.clone(), mistakes))?;
     let volume = look(shared, visit, parts, asked, (doing, fingerprint)).await?;
-    Ok(reply::health(wire.volume_id, volume.trouble.as_deref()))
+    Ok(IMAGE.health(wire.volume_id, volume.trouble.as_deref()))
 }
 
 async fn look(

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use cuttle_csi::v1;
 
 use super::RbdControllerParts;
-use crate::boundary::{controller as boundary, create as create_boundary};
+use crate::boundary::controller::{self as boundary, RBD};
+use crate::boundary::create as create_boundary;
 use crate::dispatch::{Hold, Key};
 use crate::rim::{Failed, Plan, Shared, Visit};
 use crate::services::controller_reply as reply;
@@ -64,8 +65,8 @@ pub(super) async fn delete(
     let doing = doing("delete", &wire.volume_id);
     let fingerprint = fingerprint(&wire);
     let table = parts.clusters.snapshot();
-    let request =
-        boundary::delete(&wire, &table).map_err(|mistakes| Failed::new(doing.clone(), mistakes))?;
+    let request = boundary::delete(RBD, &wire, &table)
+        .map_err(|mistakes| Failed::new(doing.clone(), mistakes))?;
     let plan = Plan {
         doing,
         keys: vec![(Key::Volume(request.handle.encode()), Hold::Alone)],
@@ -87,8 +88,8 @@ pub(super) async fn expand(
     let doing = doing("expand", &wire.volume_id);
     let fingerprint = fingerprint(&wire);
     let table = parts.clusters.snapshot();
-    let request =
-        boundary::expand(wire, &table).map_err(|mistakes| Failed::new(doing.clone(), mistakes))?;
+    let request = boundary::expand(RBD, wire, &table)
+        .map_err(|mistakes| Failed::new(doing.clone(), mistakes))?;
     let plan = Plan {
         doing,
         keys: vec![(Key::Volume(request.handle.encode()), Hold::Alone)],
