@@ -11,6 +11,7 @@
 #     OUTPUT=json          one JSON document instead of the table
 #   make down            remove whatever a demo left, also after a crash
 #   make bench           speed and memory beside the bare library (BENCH="--quick" for a short run)
+#   make manifests       write deploy/ anew from its source
 #   make lint            format, clippy, and the checks of the house
 #   make fuzz            run the fuzz targets briefly (FUZZ_SECONDS=20 each)
 
@@ -24,7 +25,7 @@ XTASK := $(TARGET)/debug/xtask
 export PATH := $(HOME)/.cargo/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test test test-kernel demo down bench lint fuzz xtask
+.PHONY: help setup setup-test test test-kernel demo down bench manifests lint fuzz xtask
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -57,6 +58,9 @@ down:
 bench: xtask
 	@cargo build --quiet --locked --release --package cuttle --package xtask
 	@$(SUDO) $(TARGET)/release/xtask bench --driver $(TARGET)/release/cuttle $(BENCH) $(if $(OUTPUT),-o $(OUTPUT))
+
+manifests: xtask
+	@$(XTASK) manifests
 
 lint: xtask
 	cargo fmt --all --check

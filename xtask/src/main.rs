@@ -13,6 +13,7 @@ mod environment;
 mod failure;
 mod guest;
 mod installation;
+mod manifests;
 mod rpc;
 mod screen;
 mod test;
@@ -66,6 +67,8 @@ enum Command {
         /// The file that says what to do.
         plan: PathBuf,
     },
+    /// Write what lies in deploy/: manifests, Helm chart, examples, alerts and dashboard.
+    Manifests(manifests::ManifestsOptions),
     /// Check layers, tidiness, licences and the other rules of the house.
     Check,
 }
@@ -80,6 +83,7 @@ fn main() -> ExitCode {
         Command::Down => down::run(&mut screen),
         Command::Bench(options) => bench::run(&options, &mut screen),
         Command::Csi(options) => csi::run(options, &mut screen),
+        Command::Manifests(options) => manifests::run(&options, &mut screen),
         Command::Check => check::run(&mut screen),
         Command::Guest(options) => return ended(guest::run(&options), &mut beside()),
         Command::TestKernel(options) => return ended(guest::test(&options), &mut beside()),

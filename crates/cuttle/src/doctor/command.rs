@@ -253,9 +253,14 @@ impl Check {
         let below = kubelet
             .as_ref()
             .map(|kubelet| kubelet.join("plugins_registry"));
+        // Where our manifests mount it.
+        let mounted = Some(PathBuf::from("/registration")).filter(|path| path.exists());
         Some(Subject::Node(NodePlan {
             kubelet: kubelet.unwrap_or(usual.kubelet),
-            registration: registration.or(below).unwrap_or(usual.registration),
+            registration: registration
+                .or(mounted)
+                .or(below)
+                .unwrap_or(usual.registration),
             ceph_conf: given
                 .last("--ceph-conf")
                 .map_or(usual.ceph_conf, PathBuf::from),

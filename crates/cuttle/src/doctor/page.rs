@@ -26,8 +26,8 @@ Run it where the driver runs, with the driver's image: reach, libraries and moun
 
 | To look at | Run |
 |---|---|
-| a cluster, as the controller sees it | `kubectl -n NAMESPACE exec deploy/csi-rbdplugin-provisioner -c csi-rbdplugin -- cuttle doctor cluster --pool=POOL --user=USER --key-file=-` with the key on standard input (`exec -i`) |
-| a node | `kubectl -n NAMESPACE exec daemonset/csi-rbdplugin -c csi-rbdplugin -- cuttle doctor node` |
+| a cluster, as the controller sees it | `kubectl -n NAMESPACE exec -i deploy/cuttle-controller -c driver -- cuttle doctor cluster --pool=POOL --user=USER --key-file=-`, with the key on standard input |
+| a node | `kubectl -n NAMESPACE exec daemonset/cuttle-node -c driver -- cuttle doctor node` |
 | the classes, with their Secrets | `kubectl get storageclass,volumesnapshotclass,secret -A -o json \\| cuttle doctor class -` |
 
 Values of Secrets are never printed. A question that could not be asked is `unknown`, never `good`.

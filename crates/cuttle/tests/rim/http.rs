@@ -13,7 +13,7 @@ use tonic::transport::Endpoint;
 use crate::program::{NAME, PATIENCE, Place, runtime, wait};
 
 /// A port that nobody has.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap().port()
 }
@@ -37,7 +37,7 @@ fn get(port: u16, path: &str) -> Result<(u16, String), String> {
     ask(port, "GET", path)
 }
 
-fn served(port: u16, path: &str) -> String {
+pub(crate) fn served(port: u16, path: &str) -> String {
     wait("the page is served", || match get(port, path)? {
         (200, body) => Ok(body),
         (status, body) => Err(format!("{status}: {body}")),
