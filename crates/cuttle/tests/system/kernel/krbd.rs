@@ -75,7 +75,9 @@ fn an_xfs_volume_keeps_its_data_and_grows_online() {
 #[test]
 fn a_raw_block_volume_is_the_image_itself_and_grows() {
     let driver = world().start(&[]);
-    let volume = Volume::create(&driver, "krbd-raw", 64 * MIB, block_capability(), &[KRBD]);
+    // Such an image grows by its header alone, and the kernel is told by a notification.
+    let plain = [KRBD, ("imageFeatures", "layering")];
+    let volume = Volume::create(&driver, "krbd-raw", 64 * MIB, block_capability(), &plain);
     volume.bring_up(&driver);
     let options = std::fs::File::options().read(true).write(true).to_owned();
     let mut device = options.open(&volume.target).expect("the device");
