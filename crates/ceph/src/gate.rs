@@ -98,6 +98,12 @@ impl<T: Clone> Gate<T> {
         })
     }
 
+    /// A place for a command if one is free at once. Who holds a place already may ask for another
+    /// only so: were all to wait for their second one, nobody would ever go on.
+    pub(crate) fn try_enter(self: &Arc<Self>) -> Option<Place<T>> {
+        self.enter(Duration::ZERO).ok()
+    }
+
     /// Asks a question, or takes the answer to an equal one that had not been sent yet. `ask` gets
     /// the time that is left of `limit`.
     ///
@@ -224,6 +230,18 @@ mod tests {
         drop(place);
         assert_eq!(gate.ask("q", LONG, |_| 2), Ok(2));
         assert!(gate.state().waiting.is_empty() && gate.state().asked.is_empty());
+    }
+
+    #[test]
+    fn a_place_that_is_not_free_at_once_is_not_waited_for() {
+        let gate = Arc::new(Gate::<u8>::new(2));
+        let first = gate.try_enter().unwrap();
+        let second = gate.try_enter().unwrap();
+        assert!(gate.try_enter().is_none());
+        drop(first);
+        assert!(gate.try_enter().is_some());
+        drop(second);
+        assert_eq!(gate.state().under_way, 0);
     }
 
     #[test]

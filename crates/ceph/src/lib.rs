@@ -72,7 +72,7 @@ pub use read::{OmapPage, ReadOp, ReadReply, read_many};
 pub use settings::ConnectOptions;
 pub use snap_id::{SnapId, StartedSnapId};
 pub use snapshots::{Child, HeaderSnapshot, Parent, SnapshotOf, snapshot_ids_read};
-pub use subvolumes::{SubvolumeInfo, Subvolumes};
+pub use subvolumes::{StartedInfo, SubvolumeInfo, Subvolumes};
 pub use trash::TrashEntry;
 pub use users::{Capabilities, CephUser};
 pub use write::{StartedWrite, WriteOp, write_many};

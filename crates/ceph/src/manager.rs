@@ -47,11 +47,14 @@ impl Manager {
     }
 }
 
-/// A command to the manager under way, begun by [`Cluster::start_mgr_command`]. Dropped, it is
-/// carried out without a listener.
+/// A command to the manager under way, begun by [`Cluster::start_mgr_command`] and its kin.
+/// Dropped, it is carried out without a listener.
+///
+/// It has one of the places for commands. Who keeps it must not wait for another place meanwhile.
 #[derive(Debug)]
 #[must_use = "the outcome comes from `wait`"]
 pub struct StartedCommand {
+    call: &'static str,
     target: String,
     begun: Instant,
     limit: Duration,
@@ -73,8 +76,8 @@ impl StartedCommand {
         let left = self.limit.saturating_sub(self.begun.elapsed());
         let raw = self.sent.wait(left);
         let answer = raw
-            .map_err(|errno| Error::new(COMMAND, &self.target, errno))
-            .and_then(|raw| raw.read(COMMAND, &self.target));
+            .map_err(|errno| Error::new(self.call, &self.target, errno))
+            .and_then(|raw| raw.read(self.call, &self.target));
         self.open
             .end(answer.as_ref().err().map(|error| error.errno().get()));
         answer
@@ -105,21 +108,57 @@ impl Cluster {
     /// # Blocking
     /// Until there is a place for it.
     pub fn start_mgr_command(&self, command: &Value) -> Result<StartedCommand, Error> {
-        let inner = &self.inner;
         let target = self.command_target(command);
-        let open = inner.door.begin::<Error>(COMMAND, &target)?;
+        let open = self.inner.door.begin::<Error>(COMMAND, &target)?;
         let begun = Instant::now();
         let limit = self.command_limit();
-        let started = match inner.manager.gate.enter(limit) {
-            Ok(place) => self
-                .send(rados::rados_mgr_command, command)
-                .map(|sent| (place, sent))
-                .map_err(|errno| Error::new(COMMAND, &target, errno)),
-            // Nothing was sent, so nothing may still be carried out.
-            Err(_full) => Err(no_place(COMMAND, &target)),
-        };
-        match started {
-            Ok((place, sent)) => Ok(StartedCommand {
+        match self.inner.manager.gate.enter(limit) {
+            Ok(place) => self.start_in(place, open, (COMMAND, target), (begun, limit), command),
+            Err(_full) => {
+                // Nothing was sent, so nothing may still be carried out.
+                let error = no_place(COMMAND, &target);
+                open.end(Some(error.errno().get()));
+                Err(error)
+            }
+        }
+    }
+
+    /// Begins a command if there is a place for it at once; `None` when there is none, or the door
+    /// or Ceph refuses it: nothing is carried out then. May be called while holding a
+    /// [`StartedCommand`].
+    ///
+    /// # Blocking
+    /// Not.
+    pub fn try_start_mgr_command(&self, command: &Value) -> Option<StartedCommand> {
+        self.try_start(COMMAND, command)
+    }
+
+    /// As [`Cluster::try_start_mgr_command`], for a command that changes nothing.
+    pub fn try_start_mgr_query(&self, command: &Value) -> Option<StartedCommand> {
+        self.try_start(QUERY, command)
+    }
+
+    fn try_start(&self, call: &'static str, command: &Value) -> Option<StartedCommand> {
+        let place = self.inner.manager.gate.try_enter()?;
+        let target = self.command_target(command);
+        let open = self.inner.door.begin::<Error>(call, &target).ok()?;
+        let time = (Instant::now(), self.command_limit());
+        self.start_in(place, open, (call, target), time, command)
+            .ok()
+    }
+
+    /// Sends a command that has its place.
+    fn start_in(
+        &self,
+        place: Place<Answer>,
+        open: OpenCall,
+        (call, target): (&'static str, String),
+        (begun, limit): (Instant, Duration),
+        command: &Value,
+    ) -> Result<StartedCommand, Error> {
+        match self.send(rados::rados_mgr_command, command) {
+            Ok(sent) => Ok(StartedCommand {
+                call,
                 target,
                 begun,
                 limit,
@@ -127,9 +166,9 @@ impl Cluster {
                 open,
                 _place: place,
             }),
-            Err(error) => {
-                open.end(Some(error.errno().get()));
-                Err(error)
+            Err(errno) => {
+                open.end(Some(errno.get()));
+                Err(Error::new(call, &target, errno))
             }
         }
     }

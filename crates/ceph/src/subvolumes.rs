@@ -3,7 +3,7 @@
 //! The module answers ENOENT for a missing file system, group and subvolume alike; only the caller
 //! can find out which it was. What its errors and states mean for a volume is not decided here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use cuttle_model::{ByteSize, FsName, FsPath, PoolName, SubvolumeGroup, SubvolumeName};
 use serde::Deserialize;
@@ -142,21 +142,21 @@ impl Subvolumes {
     /// # Blocking
     /// One command.
     pub fn info(&self, name: &SubvolumeName) -> Result<SubvolumeInfo, Error> {
-        let reply = self.query("info", name)?;
-        let info: Info = parsed(&reply, name.as_str())?;
-        let malformed =
-            |what: &str| Error::new("mgr.query", name, Errno::new(libc::EBADMSG)).with_detail(what);
-        let quota = quota_of(&info.bytes_quota);
-        let path = info.path.map(FsPath::new).transpose();
-        let pool = info.data_pool.map(PoolName::new).transpose();
-        Ok(SubvolumeInfo {
-            path: path.map_err(|_rule| malformed("an odd path"))?,
-            quota: quota.ok_or_else(|| malformed("an odd bytes_quota"))?,
-            used: ByteSize::from_bytes(info.bytes_used.unwrap_or_default()),
-            data_pool: pool.map_err(|_rule| malformed("an odd data_pool"))?,
-            state: info.state,
-            features: info.features,
-        })
+        told(name, &self.query("info", name)?)
+    }
+
+    /// Begins [`Subvolumes::info`] if there is a place among the commands at once; `None` when
+    /// there is none, or it cannot be sent.
+    ///
+    /// Commands are sent by threads of their own: begun right after another, it is most likely
+    /// carried out after it, and perhaps before.
+    ///
+    /// # Blocking
+    /// Not.
+    pub fn try_start_info<'n>(&self, name: &'n SubvolumeName) -> Option<StartedInfo<'n>> {
+        let command = Value::Object(self.command("info", name));
+        let command = self.cluster.try_start_mgr_query(&command)?;
+        Some(StartedInfo { name, command })
     }
 
     /// Sets a subvolume's quota. The module itself refuses only what is less than what the
@@ -168,10 +168,25 @@ impl Subvolumes {
     /// # Blocking
     /// One command.
     pub fn resize(&self, name: &SubvolumeName, quota: ByteSize) -> Result<(), Error> {
+        self.start_resize(name, quota)?.wait().map(drop)
+    }
+
+    /// Begins [`Subvolumes::resize`].
+    ///
+    /// # Errors
+    /// As [`Cluster::start_mgr_command`].
+    ///
+    /// # Blocking
+    /// Until there is a place among the commands.
+    pub fn start_resize(
+        &self,
+        name: &SubvolumeName,
+        quota: ByteSize,
+    ) -> Result<StartedCommand, Error> {
         let mut command = self.command("resize", name);
         command.insert("new_size".to_owned(), quota.bytes().to_string().into());
         command.insert("no_shrink".to_owned(), true.into());
-        self.cluster.mgr_command(&Value::Object(command)).map(drop)
+        self.cluster.start_mgr_command(&Value::Object(command))
     }
 
     /// Moves a subvolume to the module's trash, which it empties by itself later on; with
@@ -204,19 +219,46 @@ impl Subvolumes {
         Ok(listed.into_iter().map(|named| named.name).collect())
     }
 
-    /// Sets one entry of a subvolume's metadata. Not all clusters offer it:
-    /// [`Subvolumes::SET_METADATA`].
+    /// Sets entries of a subvolume's metadata, one command each, as many at once as there are
+    /// places for. Not all clusters offer it: [`Subvolumes::SET_METADATA`].
     ///
     /// # Errors
-    /// As [`Cluster::mgr_command`].
+    /// The key that was not set first, and why, as [`Cluster::mgr_command`]. Others may be set.
     ///
     /// # Blocking
-    /// One command.
-    pub fn set_metadata(&self, name: &SubvolumeName, key: &str, value: &str) -> Result<(), Error> {
-        let mut command = self.command("metadata set", name);
-        command.insert("key_name".to_owned(), key.into());
-        command.insert("value".to_owned(), value.into());
-        self.cluster.mgr_command(&Value::Object(command)).map(drop)
+    /// One command for each entry.
+    pub fn set_metadata<'e>(
+        &self,
+        name: &SubvolumeName,
+        entries: impl Iterator<Item = (&'e str, &'e str)>,
+    ) -> Result<(), (&'e str, Error)> {
+        let mut under_way = VecDeque::new();
+        for (key, value) in entries {
+            let mut command = self.command("metadata set", name);
+            command.insert("key_name".to_owned(), key.into());
+            command.insert("value".to_owned(), value.into());
+            let command = Value::Object(command);
+            let mut at_once = None;
+            while !under_way.is_empty() && at_once.is_none() {
+                at_once = self.cluster.try_start_mgr_command(&command);
+                if at_once.is_none() {
+                    end_first(&mut under_way)?;
+                }
+            }
+            let started = match at_once {
+                Some(started) => started,
+                // Holding no place, it may wait for one.
+                None => self
+                    .cluster
+                    .start_mgr_command(&command)
+                    .map_err(|error| (key, error))?,
+            };
+            under_way.push_back((key, started));
+        }
+        while !under_way.is_empty() {
+            end_first(&mut under_way)?;
+        }
+        Ok(())
     }
 
     /// A subvolume's metadata.
@@ -275,6 +317,56 @@ impl Subvolumes {
             command.insert(key.to_owned(), value.into());
         }
         command
+    }
+}
+
+/// A question for a subvolume under way, begun by [`Subvolumes::try_start_info`]. It has one of the
+/// places for commands; who keeps it must not wait for another place meanwhile.
+#[derive(Debug)]
+#[must_use = "the answer comes from `wait`"]
+pub struct StartedInfo<'n> {
+    name: &'n SubvolumeName,
+    command: StartedCommand,
+}
+
+impl StartedInfo<'_> {
+    /// Waits for the answer.
+    ///
+    /// # Errors
+    /// As [`Subvolumes::info`].
+    ///
+    /// # Blocking
+    /// As [`StartedCommand::wait`].
+    pub fn wait(self) -> Result<SubvolumeInfo, Error> {
+        told(self.name, &self.command.wait()?)
+    }
+}
+
+/// What the module has told about a subvolume.
+fn told(name: &SubvolumeName, reply: &Reply) -> Result<SubvolumeInfo, Error> {
+    let info: Info = parsed(reply, name.as_str())?;
+    let malformed =
+        |what: &str| Error::new("mgr.query", name, Errno::new(libc::EBADMSG)).with_detail(what);
+    let quota = quota_of(&info.bytes_quota);
+    let path = info.path.map(FsPath::new).transpose();
+    let pool = info.data_pool.map(PoolName::new).transpose();
+    Ok(SubvolumeInfo {
+        path: path.map_err(|_rule| malformed("an odd path"))?,
+        quota: quota.ok_or_else(|| malformed("an odd bytes_quota"))?,
+        used: ByteSize::from_bytes(info.bytes_used.unwrap_or_default()),
+        data_pool: pool.map_err(|_rule| malformed("an odd data_pool"))?,
+        state: info.state,
+        features: info.features,
+    })
+}
+
+/// Waits for the oldest of the commands.
+fn end_first<'e>(
+    under_way: &mut VecDeque<(&'e str, StartedCommand)>,
+) -> Result<(), (&'e str, Error)> {
+    match under_way.pop_front() {
+        Some((key, started)) => started.wait().map(drop).map_err(|error| (key, error)),
+        None => Ok(()),
     }
 }
 

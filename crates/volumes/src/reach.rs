@@ -172,7 +172,7 @@ impl Explain for ReachError {
                 format!("add an entry with this clusterID to config.json; it has: {known}")
             }
             Self::Connect { user, source, .. } if is_bad_key(source) => format!(
-                "correct userID and userKey in the Secret: `ceph auth get-key client.{user}` \
+                "correct user and key in the Secret: `ceph auth get-key client.{user}` \
                  prints the key"
             ),
             Self::OtherCluster { found, because, .. } => because.remedy(*found),

@@ -68,7 +68,9 @@ fn a_subvolume_is_made_looked_at_grown_and_removed() {
     assert_eq!(subvolumes.info(&name("a")).unwrap().quota, Some(twice));
 
     assert!(setup.cluster.mgr_offers(Subvolumes::SET_METADATA).unwrap());
-    subvolumes.set_metadata(&name("a"), "key", "v w").unwrap();
+    subvolumes
+        .set_metadata(&name("a"), [("key", "v w"), ("other", "2")].into_iter())
+        .unwrap();
     assert_eq!(subvolumes.metadata(&name("a")).unwrap()["key"], "v w");
 
     assert!(subvolumes.snapshots(&name("a")).unwrap().is_empty());
@@ -99,6 +101,38 @@ fn a_subvolume_is_made_looked_at_grown_and_removed() {
             .unwrap_err()
             .is_absent()
     );
+}
+
+/// What was sent behind a command tells what it has done, or, carried out before it, that there is
+/// nothing.
+#[test]
+fn a_question_is_sent_without_waiting_for_the_command_before_it() {
+    let setup = setup();
+    let subvolumes = group(&setup);
+    for text in ["a", "b", "c", "d"] {
+        let name = name(text);
+        let creating = subvolumes.start_create(&name, Some(QUOTA), None).unwrap();
+        let asked = subvolumes.try_start_info(&name).unwrap();
+        creating.wait().unwrap();
+        match asked.wait() {
+            Ok(info) => {
+                assert_eq!(info.quota, Some(QUOTA));
+                assert!(info.is_complete(), "{info:?}");
+            }
+            Err(error) => assert!(error.is_absent(), "{error}"),
+        }
+        subvolumes.remove(&name, false).unwrap();
+    }
+    // Four questions under way leave no place for a fifth.
+    let names = ["v", "w", "x", "y", "z"].map(name);
+    let mut asked: Vec<_> = names
+        .iter()
+        .map(|name| subvolumes.try_start_info(name))
+        .collect();
+    assert!(asked.pop().unwrap().is_none());
+    for started in asked {
+        assert!(started.unwrap().wait().unwrap_err().is_absent());
+    }
 }
 
 #[test]

@@ -2,9 +2,10 @@
 
 use std::borrow::Cow;
 
+use ceph::{StartedInfo, SubvolumeInfo};
 use cuttle_model::{
-    ByteSize, Class, ClusterTable, Code, Explain, Left, SizeError, SubvolumeName, VolumeHandle,
-    round_for_subvolume,
+    ByteSize, Class, ClusterTable, Code, Explain, Left, SizeError, SubvolumeName, SubvolumePrefix,
+    VolumeHandle, round_for_subvolume,
 };
 
 use super::controller::{CephfsController, Reached};
@@ -131,6 +132,9 @@ impl CephfsController {
         let Reached::Place(place, handle) = reached else {
             return Err(absent());
         };
+        // Most subvolumes are named by the default prefix; the record tells whether this one is.
+        let likely = SubvolumePrefix::default().subvolume_name(&handle.uuid);
+        let asked = place.subvolumes.try_start_info(&likely);
         let record = place.journal.load(&handle.uuid);
         let record = record.map_err(|error| place.journal(error))?;
         // A volume that is still being made has not been handed out.
@@ -141,7 +145,12 @@ impl CephfsController {
             let handle = request.handle.clone();
             return Err(ExpandError::Shallow { handle });
         }
-        let quota = match place.look_for(&record.subvolume)? {
+        // A wrong guess gives its place back before another is waited for.
+        let whereabouts = match asked.filter(|_| record.subvolume == likely) {
+            Some(asked) => place.located(&likely, asked.wait())?,
+            None => place.look_for(&record.subvolume)?,
+        };
+        let quota = match whereabouts {
             Whereabouts::Here(info) if info.is_complete() => info.quota,
             Whereabouts::Here(info) => {
                 return Err(FsError::NotReady {
@@ -186,9 +195,21 @@ fn grow(
     }
     let size = round_for_subvolume(range.required, range.limit)?;
     let doing = format!("set the quota of {subvolume} to {size}");
-    let resized = place.subvolumes.resize(subvolume, size);
+    let (resized, early) = match place.subvolumes.start_resize(subvolume, size) {
+        Ok(started) => {
+            let asked = place.subvolumes.try_start_info(subvolume);
+            (started.wait(), asked.map(StartedInfo::wait))
+        }
+        Err(error) => (Err(error), None),
+    };
     resized.map_err(|error| place.explain(&doing, error))?;
-    let info = place.subvolumes.info(subvolume);
+    let grown = |info: &SubvolumeInfo| info.quota.is_some_and(|quota| quota >= size);
+    let info = match early {
+        // Answered before the quota was set: the two were carried out the other way round.
+        Some(Ok(info)) if !grown(&info) => place.subvolumes.info(subvolume),
+        Some(answer) => answer,
+        None => place.subvolumes.info(subvolume),
+    };
     let info = info.map_err(|error| place.explain("read the quota back", error))?;
     match info.quota {
         // Another may have made it larger still.

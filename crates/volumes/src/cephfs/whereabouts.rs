@@ -33,7 +33,16 @@ impl Place {
     /// Looks for a subvolume, in the configured group first. That it is nowhere is the cluster's
     /// own word about every group.
     pub(super) fn look_for(&self, name: &SubvolumeName) -> Result<Whereabouts, FsError> {
-        match self.subvolumes.info(name) {
+        self.located(name, self.subvolumes.info(name))
+    }
+
+    /// Where a subvolume is, by the answer to the question for it in the configured group.
+    pub(super) fn located(
+        &self,
+        name: &SubvolumeName,
+        asked: Result<SubvolumeInfo, ceph::Error>,
+    ) -> Result<Whereabouts, FsError> {
+        match asked {
             Ok(info) => Ok(Whereabouts::Here(info)),
             Err(absent) if absent.is_absent() => match self.group_of(name)? {
                 Some(group) => Ok(Whereabouts::Elsewhere(group)),

@@ -152,7 +152,14 @@ fn an_expansion_cut_off_at_any_call_is_completed_by_its_repetition() {
                 outcome.unwrap();
                 assert!(n > 5, "only {n} calls could fail");
             } else {
-                outcome.unwrap_err();
+                // A question that was not sent is asked again by the call itself.
+                let asked = doors.ledger().snapshot().into_iter();
+                let mut questions = asked.filter(|entry| entry.call == "mgr.query");
+                let again = questions.any(|entry| entry.errno == Some(number));
+                assert!(
+                    outcome.is_err() || again,
+                    "{errno} at call {n}: {outcome:?}"
+                );
                 setup.controller.expand(&setup.table(), &request).unwrap();
             }
             let grown = cuttle_volumes::Created {

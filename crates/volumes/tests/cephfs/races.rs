@@ -4,9 +4,11 @@ use std::sync::Barrier;
 use std::thread;
 use std::time::Duration;
 
-use cuttle_model::{Explain, Left};
+use ceph::ConnectOptions;
+use cuttle_model::{Explain, Left, VolumeHandle};
+use cuttle_volumes::{ControllerSettings, ExpandVolume};
 
-use crate::setup::{controller_that_waits, random_name, setup};
+use crate::setup::{controller_connecting, controller_that_waits, mib, random_name, range, setup};
 
 #[test]
 fn twelve_creators_of_one_name_make_one_volume() {
@@ -108,4 +110,54 @@ fn a_late_undo_removes_nothing_of_a_finished_volume() {
     setup.assert_exactly("after both", &[(&name, &second)]);
     setup.delete(&second.handle).unwrap();
     setup.assert_nothing_left("deleted");
+}
+
+/// Commands hold their place until they are answered, and some ask for a second one meanwhile:
+/// with fewer places than callers all of them still come to their end.
+#[test]
+fn with_hardly_a_place_among_the_commands_nobody_waits_for_ever() {
+    for places in [1, 2] {
+        let setup = setup();
+        let settings = ControllerSettings {
+            set_metadata: true,
+            cluster_name: Some("k8s-east".to_owned()),
+            ..ControllerSettings::default()
+        };
+        let options = ConnectOptions {
+            manager_commands: places,
+            ..ConnectOptions::default()
+        };
+        let (doors, controller) = controller_connecting("", settings, options);
+        let table = setup.table();
+        let barrier = Barrier::new(8);
+        thread::scope(|scope| {
+            for prefix in ["", "team-"].repeat(4) {
+                let (setup, controller, table, barrier) = (&setup, &controller, &table, &barrier);
+                scope.spawn(move || {
+                    barrier.wait();
+                    let name = random_name("pvc");
+                    let request = setup.request(&name, &[("volumeNamePrefix", prefix)]);
+                    let created = controller.create(table, &request).unwrap();
+                    let expansion = ExpandVolume {
+                        handle: VolumeHandle::Composed(created.handle.clone()),
+                        range: range(64, None),
+                        capability: None,
+                        credentials: setup.admin(),
+                    };
+                    let expanded = controller.expand(table, &expansion).unwrap();
+                    assert_eq!(expanded.size, mib(64));
+                    assert_eq!(setup.subvolume(&created).quota, Some(64 << 20));
+                    let deletion = setup.deletion(&created.handle);
+                    controller.delete(table, &deletion).unwrap();
+                });
+            }
+        });
+        let refused: Vec<_> = doors.ledger().snapshot();
+        let refused: Vec<_> = refused
+            .iter()
+            .filter(|entry| entry.call.starts_with("mgr.") && entry.errno == Some(libc::EAGAIN))
+            .collect();
+        assert!(refused.is_empty(), "no place came free: {refused:?}");
+        setup.assert_nothing_left("at the end");
+    }
 }

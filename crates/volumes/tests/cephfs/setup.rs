@@ -251,8 +251,16 @@ pub(crate) fn controller_with(
     faults: &str,
     settings: ControllerSettings,
 ) -> (Doors, CephfsController) {
+    controller_connecting(faults, settings, ConnectOptions::default())
+}
+
+pub(crate) fn controller_connecting(
+    faults: &str,
+    settings: ControllerSettings,
+    options: ConnectOptions,
+) -> (Doors, CephfsController) {
     let doors = Doors::new(FaultPlan::parse(faults).unwrap());
-    let clusters = Clusters::new(doors.ceph.clone(), ConnectOptions::default());
+    let clusters = Clusters::new(doors.ceph.clone(), options);
     (doors, CephfsController::new(clusters, settings))
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use ceph::{SubvolumeInfo, Subvolumes};
+use ceph::{StartedInfo, SubvolumeInfo, Subvolumes};
 use cuttle_journal::SubvolumeRecord;
 use cuttle_model::{ByteSize, ObjectUuid, SubvolumeName};
 use tracing::warn;
@@ -13,6 +13,16 @@ use crate::cephfs::error::FsError;
 /// When so much time has passed since the record was written, it is looked at again before a
 /// command is sent: another may have taken over.
 const LONG: Duration = Duration::from_secs(1);
+
+/// What became of the command that makes a subvolume.
+enum Commanded<'s> {
+    /// It is made, and perhaps asked for.
+    Made(Option<StartedInfo<'s>>),
+    /// The manager has refused.
+    NotMade(FsError),
+    /// The name has another volume by now.
+    Unwanted,
+}
 
 impl Creation<'_> {
     /// Makes record and subvolume of a UUID that never had a maker.
@@ -38,48 +48,60 @@ impl Creation<'_> {
         if begun.elapsed() > LONG && !self.is_maker(uuid)? {
             return self.abandon(uuid, subvolume);
         }
-        let (made, wanted) = self.command(subvolume, uuid);
-        // The name first: without it nothing that was made can be found again.
-        match wanted {
-            Ok(true) => {}
-            Ok(false) => return self.abandon(uuid, subvolume),
-            Err(error) => return Err(error.left_to_repeat(&self.request.name)),
-        }
-        let made = match made {
-            Err(FsError::GroupMissing { .. })
+        let made = match self.command(subvolume, uuid)? {
+            Commanded::NotMade(FsError::GroupMissing { .. })
                 if self.place.settings.cephfs.create_subvolume_group =>
             {
-                self.make_group()
-                    .and_then(|()| self.command(subvolume, uuid).0)
+                match self.make_group() {
+                    Ok(()) => self.command(subvolume, uuid)?,
+                    Err(error) => Commanded::NotMade(error),
+                }
             }
-            other => other,
+            made @ (Commanded::Made(_) | Commanded::NotMade(_) | Commanded::Unwanted) => made,
         };
-        if let Err(error) = made {
-            return self.undo(error.into(), uuid, subvolume);
+        match made {
+            Commanded::Made(asked) => self.finish(uuid, subvolume, asked),
+            Commanded::NotMade(error) => self.undo(error.into(), uuid, subvolume),
+            Commanded::Unwanted => self.abandon(uuid, subvolume),
         }
-        self.finish(uuid, subvolume)
     }
 
-    /// Has the subvolume made, and looks meanwhile whether the name is still this volume's. Once
-    /// the record is there, nobody takes the name away without taking the record over.
-    fn command(
+    /// Has the subvolume made and asks for it right behind; looks meanwhile whether the name is
+    /// still this volume's. Once the record is there, nobody takes the name away without taking
+    /// the record over.
+    fn command<'s>(
         &self,
-        subvolume: &SubvolumeName,
+        subvolume: &'s SubvolumeName,
         uuid: &ObjectUuid,
-    ) -> (Result<(), FsError>, Result<bool, CreateError>) {
-        let doing = || format!("make subvolume {subvolume}");
+    ) -> Result<Commanded<'s>, CreateError> {
+        let subvolumes = &self.place.subvolumes;
         let pool = self.request.parsed.parameters.attach.pool.as_ref();
-        let started = self
-            .place
-            .subvolumes
-            .start_create(subvolume, self.quota, pool);
+        let started = subvolumes.start_create(subvolume, self.quota, pool);
         let entry = self.place.journal.find(&self.request.name);
-        let wanted = entry
-            .map(|entry| entry.is_some_and(|entry| entry.uuid == *uuid))
-            .map_err(|error| self.journal_failed(error));
-        let made = started.and_then(ceph::StartedCommand::wait);
-        let made = made.map_err(|error| self.place.explain(&doing(), error));
-        (made.map(drop), wanted)
+        let (made, asked) = match started {
+            Ok(started) => {
+                let asked = subvolumes.try_start_info(subvolume);
+                (started.wait(), asked)
+            }
+            Err(error) => (Err(error), None),
+        };
+        // The name first: without it nothing that was made can be found again.
+        let entry = entry.map_err(|error| {
+            self.journal_failed(error)
+                .left_to_repeat(&self.request.name)
+        })?;
+        if entry.is_none_or(|entry| entry.uuid != *uuid) {
+            return Ok(Commanded::Unwanted);
+        }
+        match made {
+            Ok(_) => Ok(Commanded::Made(asked)),
+            Err(error) => {
+                // Finding out what the error means takes commands of its own.
+                drop(asked);
+                let doing = format!("make subvolume {subvolume}");
+                Ok(Commanded::NotMade(self.place.explain(&doing, error)))
+            }
+        }
     }
 
     fn make_group(&self) -> Result<(), FsError> {
@@ -92,14 +114,25 @@ impl Creation<'_> {
     }
 
     /// Labels and commits a subvolume that was made, and reads its quota back.
-    fn finish(&self, uuid: &ObjectUuid, subvolume: &SubvolumeName) -> Result<Attempt, CreateError> {
+    fn finish(
+        &self,
+        uuid: &ObjectUuid,
+        subvolume: &SubvolumeName,
+        mut asked: Option<StartedInfo<'_>>,
+    ) -> Result<Attempt, CreateError> {
         let name = &self.request.name;
-        if let Err(error) = self.label_new(subvolume) {
-            return self.undo(error, uuid, subvolume);
+        let mut early = None;
+        if !self.metadata.is_empty() {
+            // Its place among the commands is free again before labels wait for theirs.
+            early = asked.take().map(StartedInfo::wait);
+            if let Err(error) = self.label_new(subvolume) {
+                return self.undo(error, uuid, subvolume);
+            }
         }
         let journal = &self.place.journal;
         let started = journal.start_commit(name, uuid, &self.maker);
-        let info = self.look_at(subvolume);
+        let early = early.or_else(|| asked.map(StartedInfo::wait));
+        let info = self.read_back(subvolume, early);
         match started.and_then(cuttle_journal::Committing::wait) {
             Ok(()) => {}
             Err(error) => return self.undo(self.journal_failed(error), uuid, subvolume),
@@ -123,12 +156,28 @@ impl Creation<'_> {
         }
     }
 
+    /// What the cluster says of the subvolume, by the answer to a question that was sent right
+    /// behind the command if that tells what is wanted: it may have been carried out before.
+    fn read_back(
+        &self,
+        subvolume: &SubvolumeName,
+        early: Option<Result<SubvolumeInfo, ceph::Error>>,
+    ) -> Result<SubvolumeInfo, FsError> {
+        match early {
+            Some(Ok(info)) if info.quota == self.quota && info.is_complete() => Ok(info),
+            Some(Err(error)) if !error.is_absent() => Err(self.not_seen(subvolume, error)),
+            Some(_) | None => self.look_at(subvolume),
+        }
+    }
+
     fn look_at(&self, subvolume: &SubvolumeName) -> Result<SubvolumeInfo, FsError> {
         let info = self.place.subvolumes.info(subvolume);
-        info.map_err(|error| {
-            self.place
-                .explain(&format!("look at subvolume {subvolume}"), error)
-        })
+        info.map_err(|error| self.not_seen(subvolume, error))
+    }
+
+    fn not_seen(&self, subvolume: &SubvolumeName, error: ceph::Error) -> FsError {
+        let doing = format!("look at subvolume {subvolume}");
+        self.place.explain(&doing, error)
     }
 
     /// The quota is not what was asked for: sets it once more, and looks again.
@@ -170,10 +219,11 @@ impl Creation<'_> {
     }
 
     fn label_new(&self, subvolume: &SubvolumeName) -> Result<(), CreateError> {
-        if self.metadata.is_empty() || !self.can_label()? {
-            return Ok(());
+        if self.can_label()? {
+            self.label(subvolume, self.metadata.iter())
+        } else {
+            Ok(())
         }
-        self.label(subvolume, self.metadata.iter())
     }
 
     /// Whether the cluster takes metadata of subvolumes; says once that it does not.
@@ -199,18 +249,16 @@ impl Creation<'_> {
         subvolume: &SubvolumeName,
         entries: impl Iterator<Item = &'m (String, String)>,
     ) -> Result<(), CreateError> {
-        for (key, value) in entries {
-            let set = self.place.subvolumes.set_metadata(subvolume, key, value);
-            set.map_err(|error| {
-                let cause = self.place.explain(&format!("set {key}"), error);
-                CreateError::Unlabelled {
-                    name: self.request.name.clone(),
-                    subvolume: subvolume.clone(),
-                    cause: Box::new(cause),
-                }
-            })?;
-        }
-        Ok(())
+        let entries = entries.map(|(key, value)| (key.as_str(), value.as_str()));
+        let set = self.place.subvolumes.set_metadata(subvolume, entries);
+        set.map_err(|(key, error)| {
+            let cause = self.place.explain(&format!("set {key}"), error);
+            CreateError::Unlabelled {
+                name: self.request.name.clone(),
+                subvolume: subvolume.clone(),
+                cause: Box::new(cause),
+            }
+        })
     }
 
     /// Whether this creation still is the maker.
