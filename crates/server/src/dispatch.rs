@@ -233,7 +233,7 @@ impl Shared {
 
     fn limits(&self, lane: &LaneName) -> LaneLimits {
         match lane {
-            LaneName::Cluster(_) => self.options.cluster,
+            LaneName::Cluster(_) | LaneName::Subvolumes(_) => self.options.cluster,
             LaneName::Stage(_) => self.options.stage,
             LaneName::Publish => self.options.publish,
             LaneName::Unmount | LaneName::Unstage(_) => self.options.unmount,

@@ -96,6 +96,15 @@ fn missing<T>(
 }
 
 fn user(check: &mut Check, field: impl Into<Cow<'static, str>>, text: &str) -> Option<UserId> {
+    if looks_like_a_key(text) {
+        // Names are shown in errors and logs; this one must not be.
+        check.add(Mistake::invalid(
+            field,
+            "is a Ceph key, not a user's name",
+            "set it to the Ceph user's name without \"client.\"",
+        ));
+        return None;
+    }
     match UserId::new(text) {
         Ok(user) => Some(user),
         Err(error) => {
@@ -110,11 +119,19 @@ fn user(check: &mut Check, field: impl Into<Cow<'static, str>>, text: &str) -> O
     }
 }
 
+/// Whether it has the form of a key: base64 of 28 bytes or more, padded.
+fn looks_like_a_key(text: &str) -> bool {
+    text.len() >= 32 && text.ends_with('=') && text.bytes().all(is_base64)
+}
+
+fn is_base64(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'=')
+}
+
 fn key_text(check: &mut Check, field: impl Into<Cow<'static, str>>, text: &str) -> Option<Secret> {
-    let base64 = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/' | b'=');
     let rule = if text.is_empty() {
         "must not be empty"
-    } else if text.len() > 1024 || !text.bytes().all(base64) {
+    } else if text.len() > 1024 || !text.bytes().all(is_base64) {
         "is not the base64 text of a Ceph key"
     } else {
         return Some(Secret::new(text.to_owned()));
@@ -195,6 +212,11 @@ mod tests {
             &[("userID", "client.MARKER"), ("userKey", "MARKER \u{1}")][..],
             &[("userID", "MARKER\n\nx"), ("userKey", "-MARKER-")],
             &[("key", "MARKER!"), ("adminId", "client.MARKER")],
+            // A key in the wrong field.
+            &[
+                ("userID", "AQCMARKERmisplacedKEYmarkerMARKERplaced=="),
+                ("userKey", "AQB="),
+            ],
         ] {
             let text = of(pairs).unwrap_err();
             assert!(!text.contains("MARKER"), "{text}");

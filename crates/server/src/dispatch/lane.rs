@@ -18,8 +18,11 @@ use super::refusal::Refusal;
 /// Which lane.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum LaneName {
-    /// Controller operations on one Ceph cluster.
+    /// Controller operations on the images of one Ceph cluster.
     Cluster(Arc<str>),
+    /// Controller operations on the subvolumes of one Ceph cluster: they need manager and metadata
+    /// server, and when those do not answer, images go on.
+    Subvolumes(Arc<str>),
     /// Attaching and growing volumes of one Ceph cluster on this node.
     Stage(Arc<str>),
     /// Showing staged volumes to workloads.
@@ -38,6 +41,7 @@ impl fmt::Display for LaneName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Cluster(cluster) => write!(f, "cluster {cluster}"),
+            Self::Subvolumes(cluster) => write!(f, "subvolumes {cluster}"),
             Self::Stage(cluster) => write!(f, "stage {cluster}"),
             Self::Publish => f.write_str("publish"),
             Self::Unmount => f.write_str("unmount"),
@@ -54,6 +58,7 @@ impl LaneName {
     pub fn labels(&self) -> (&'static str, &str) {
         match self {
             Self::Cluster(cluster) => ("cluster", cluster),
+            Self::Subvolumes(cluster) => ("subvolumes", cluster),
             Self::Stage(cluster) => ("stage", cluster),
             Self::Unstage(cluster) => ("unstage", cluster),
             Self::Publish => ("publish", ""),
@@ -67,6 +72,7 @@ impl LaneName {
     fn thread_name(&self) -> &'static str {
         match self {
             Self::Cluster(_) => "lane-cluster",
+            Self::Subvolumes(_) => "lane-subvols",
             Self::Stage(_) => "lane-stage",
             Self::Publish => "lane-publish",
             Self::Unmount => "lane-unmount",

@@ -24,7 +24,12 @@ pub(super) fn fingerprint(wire: &impl Message) -> Fingerprint {
     Fingerprint::of(&wire.encode_to_vec())
 }
 
-/// The lane of a cluster's controller operations.
+/// The lane of controller operations on a cluster's subvolumes.
+pub(super) fn subvolumes_lane(cluster: &ClusterId) -> LaneName {
+    LaneName::Subvolumes(Arc::from(cluster.as_str()))
+}
+
+/// The lane of controller operations on a cluster's images.
 pub(super) fn cluster_lane(cluster: &ClusterId) -> LaneName {
     LaneName::Cluster(Arc::from(cluster.as_str()))
 }

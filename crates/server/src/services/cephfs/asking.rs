@@ -20,7 +20,7 @@ use crate::listing::{self, ListingError};
 use crate::rim::{Failed, Shared, Visit};
 use crate::services::cephfs_reply::SUBVOLUME;
 use crate::services::controller::asking::{AskError, composed, question};
-use crate::services::plan::{cluster_lane, doing, fingerprint};
+use crate::services::plan::{doing, fingerprint, subvolumes_lane};
 use crate::status::Doing;
 
 /// The request's credentials, or those configured for listing.
@@ -56,7 +56,7 @@ pub(super) async fn validate(
         objection,
     } = controller::validate(CEPHFS, wire, &table)
         .map_err(|mistakes| Failed::new(doing.clone(), mistakes))?;
-    let plan = question(doing, cluster_lane(&volume.cluster.id), fingerprint);
+    let plan = question(doing, subvolumes_lane(&volume.cluster.id), fingerprint);
     // The volume is looked for even when there is an objection: that it is gone goes before.
     let work = move || {
         let request = ValidateVolume {
@@ -95,7 +95,7 @@ pub(super) async fn capacity(
     let capacity = boundary::capacity(&wire, &table)
         .map_err(|mistakes| Failed::new(doing.clone(), mistakes))?;
     let largest = capacity.largest;
-    let plan = question(doing, cluster_lane(&capacity.cluster.id), fingerprint);
+    let plan = question(doing, subvolumes_lane(&capacity.cluster.id), fingerprint);
     let work = move || {
         let of = CapacityOf {
             credentials: credentials(None, &capacity.cluster)?,
@@ -204,7 +204,7 @@ async fn look(
     (doing, fingerprint): (Doing, Fingerprint),
 ) -> Result<Arc<Volume>, Failed> {
     let handle = composed(&doing, asked.handle)?;
-    let plan = question(doing, cluster_lane(&asked.cluster.id), fingerprint);
+    let plan = question(doing, subvolumes_lane(&asked.cluster.id), fingerprint);
     let table = parts.clusters.snapshot();
     let work = move || -> Result<Volume, AskError<GetError>> {
         let request = GetVolume {

@@ -10,7 +10,7 @@ use crate::boundary::controller;
 use crate::dispatch::{Hold, Key};
 use crate::rim::{Failed, Plan, Shared, Visit};
 use crate::services::controller_reply as reply;
-use crate::services::plan::{cluster_lane, doing, fingerprint};
+use crate::services::plan::{doing, fingerprint, subvolumes_lane};
 
 /// CreateVolume: holds the name, so that of two requests one makes the volume.
 pub(super) async fn create(
@@ -27,7 +27,7 @@ pub(super) async fn create(
     let plan = Plan {
         doing,
         keys: vec![(Key::Name(request.name.to_string()), Hold::Alone)],
-        lane: cluster_lane(&request.parsed.parameters.cluster),
+        lane: subvolumes_lane(&request.parsed.parameters.cluster),
         fingerprint,
     };
     let work = move || parts.controller.create(&table, &request);
@@ -57,7 +57,7 @@ pub(super) async fn delete(
     let plan = Plan {
         doing,
         keys: vec![(Key::Volume(request.handle.encode()), Hold::Alone)],
-        lane: cluster_lane(request.handle.cluster()),
+        lane: subvolumes_lane(request.handle.cluster()),
         fingerprint,
     };
     let work = move || parts.controller.delete(&table, &request);
@@ -80,7 +80,7 @@ pub(super) async fn expand(
     let plan = Plan {
         doing,
         keys: vec![(Key::Volume(request.handle.encode()), Hold::Alone)],
-        lane: cluster_lane(request.handle.cluster()),
+        lane: subvolumes_lane(request.handle.cluster()),
         fingerprint,
     };
     let work = move || parts.controller.expand(&table, &request);
