@@ -1,4 +1,10 @@
-//! CephFS volumes through the real binary: beside RBD in one process, and killed at every call.
+//! CephFS volumes through the real binary: beside RBD in one process, killed at every call, in a
+//! storm, with bad input, and searched for keys.
+
+mod bad_input;
+mod crash;
+mod secrets;
+mod storm;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,9 +13,6 @@ use tonic::Code;
 
 use crate::calls::{Client, GIB, MIB};
 use crate::world::{Running, World};
-
-/// More calls than any operation makes; a loop that gets here does not end.
-const CALLS_BOUND: u32 = 60;
 
 const META: &str = "cephfs.meta";
 
@@ -22,7 +25,10 @@ struct FsWorld {
 
 impl FsWorld {
     fn new() -> Self {
-        let world = World::new();
+        Self::in_world(World::new())
+    }
+
+    fn in_world(world: World) -> Self {
         let group = world.namespace.clone();
         world.cluster.subvolume_group(&group).unwrap();
         let mds = format!(
@@ -38,10 +44,17 @@ impl FsWorld {
             ("mds", mds.as_str()),
         ];
         let key = world.cluster.user(&format!("fs-{group}"), &caps).unwrap();
-        let mut entry = world.config_entry();
-        entry["cephFS"] = serde_json::json!({"subvolumeGroup": group, "radosNamespace": group});
-        world.write_config(&[entry]);
-        Self { world, group, key }
+        let fs = Self { world, group, key };
+        fs.world.write_config(&[fs.config_entry()]);
+        fs
+    }
+
+    /// This world's entry of `config.json`.
+    fn config_entry(&self) -> serde_json::Value {
+        let mut entry = self.world.config_entry();
+        entry["cephFS"] =
+            serde_json::json!({"subvolumeGroup": self.group, "radosNamespace": self.group});
+        entry
     }
 
     /// A driver that serves CephFS alone.
@@ -78,12 +91,23 @@ impl FsWorld {
         }
     }
 
-    fn delete(&self, client: &Client, handle: &str) {
-        let request = v1::DeleteVolumeRequest {
+    fn delete_request(&self, handle: &str) -> v1::DeleteVolumeRequest {
+        v1::DeleteVolumeRequest {
             secrets: self.secrets(),
             ..self.world.delete_request(handle)
-        };
-        client.delete_volume(request).unwrap();
+        }
+    }
+
+    fn expand_request(&self, handle: &str, bytes: i64) -> v1::ControllerExpandVolumeRequest {
+        v1::ControllerExpandVolumeRequest {
+            secrets: self.secrets(),
+            volume_capability: None,
+            ..self.world.expand_request(handle, bytes)
+        }
+    }
+
+    fn delete(&self, client: &Client, handle: &str) {
+        client.delete_volume(self.delete_request(handle)).unwrap();
     }
 
     fn subvolumes(&self) -> BTreeSet<String> {
@@ -173,15 +197,7 @@ fn one_process_serves_both_kinds() {
         "{other}"
     );
 
-    let expand = v1::ControllerExpandVolumeRequest {
-        volume_id: volume.volume_id.clone(),
-        capacity_range: Some(v1::CapacityRange {
-            required_bytes: GIB,
-            limit_bytes: 0,
-        }),
-        secrets: fs.secrets(),
-        volume_capability: None,
-    };
+    let expand = fs.expand_request(&volume.volume_id, GIB);
     let expanded = client.controller_expand_volume(expand).unwrap();
     assert_eq!(
         (expanded.capacity_bytes, expanded.node_expansion_required),
@@ -233,56 +249,4 @@ fn mistakes_of_a_request_are_told_together() {
     assert_eq!(refused.code(), Code::InvalidArgument, "{refused}");
     assert!(refused.message().contains("CUTTLE-1480"), "{refused}");
     fs.assert_exactly("at the end", &[]);
-}
-
-#[test]
-fn a_create_killed_at_any_call_is_completed_by_its_repetition() {
-    let fs = FsWorld::new();
-    let survivor = fs.start_named("survivor", &[]);
-    for call in 1..CALLS_BOUND {
-        let name = format!("pvc-{call}");
-        let fault = format!("--inject-fault=kill@{call}");
-        let mut doomed = fs.start_named("doomed", &[&fault]);
-        let outcome = doomed.client.create(fs.create_request(&name, 20 * MIB));
-        if let Ok(volume) = outcome {
-            assert!(call > 7, "only {call} calls could be killed");
-            fs.delete(&survivor.client, &volume.volume_id);
-            fs.assert_exactly("at the end", &[]);
-            return;
-        }
-        assert!(doomed.is_dead(), "call {call}");
-        let volume = survivor.client.create(fs.create_request(&name, 20 * MIB));
-        let volume = volume.unwrap();
-        fs.assert_exactly(&format!("call {call}"), &[(&name, &volume)]);
-        fs.delete(&survivor.client, &volume.volume_id);
-    }
-    panic!("still killed at call {CALLS_BOUND}");
-}
-
-#[test]
-fn a_delete_killed_at_any_call_is_completed_by_its_repetition() {
-    let fs = FsWorld::new();
-    let survivor = fs.start_named("survivor", &[]);
-    for call in 1..CALLS_BOUND {
-        let name = format!("pvc-{call}");
-        let volume = survivor.client.create(fs.create_request(&name, 20 * MIB));
-        let volume = volume.unwrap();
-        let fault = format!("--inject-fault=kill@{call}");
-        let mut doomed = fs.start_named("doomed", &[&fault]);
-        let request = v1::DeleteVolumeRequest {
-            secrets: fs.secrets(),
-            ..fs.world.delete_request(&volume.volume_id)
-        };
-        let struck = doomed.client.delete_volume(request).is_err();
-        if struck {
-            assert!(doomed.is_dead(), "call {call}");
-            fs.delete(&survivor.client, &volume.volume_id);
-        }
-        fs.assert_exactly(&format!("call {call}"), &[]);
-        if !struck {
-            assert!(call > 4, "only {call} calls could be killed");
-            return;
-        }
-    }
-    panic!("still killed at call {CALLS_BOUND}");
 }

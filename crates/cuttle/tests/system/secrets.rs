@@ -12,14 +12,14 @@ use crate::world::{Running, World};
 
 /// A key of the right form that opens nothing; it must not show up in a refusal.
 /// Put together here, so that this file does not hold it.
-const WRONG: &str = concat!("AQCMARKERwrongKEYmarker", "MARKERwrongKEYm==");
+pub(crate) const WRONG: &str = concat!("AQCMARKERwrongKEYmarker", "MARKERwrongKEYm==");
 
 /// What is no key at all, as of a Secret that was encoded twice.
 const NONE: &str = concat!("MARKER no key ", "at all MARKER");
 
 /// Where a driver might leave a key: the world's own directory with its socket, its log and its run
 /// directory, the usual ones, and the one it works in.
-fn places(world: &World, driver: &Running) -> Vec<PathBuf> {
+pub(crate) fn places(world: &World, driver: &Running) -> Vec<PathBuf> {
     let places = [
         "/tmp/csi",
         "/run/cuttle",

@@ -12,24 +12,30 @@ use crate::calls::{Client, GIB, open};
 use crate::world::World;
 
 const VOLUMES: usize = 100;
-const CONNECTIONS: usize = 32;
+pub(crate) const CONNECTIONS: usize = 32;
 
 /// A small generator of reproducible numbers (xorshift64), so that a failure can be run again.
-struct Numbers(u64);
+pub(crate) struct Numbers(pub(crate) u64);
 
 impl Numbers {
-    fn below(&mut self, bound: usize) -> usize {
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
         usize::try_from(self.0 % u64::try_from(bound).unwrap()).unwrap()
     }
 
-    fn shuffle<T>(&mut self, items: &mut [T]) {
+    pub(crate) fn shuffle<T>(&mut self, items: &mut [T]) {
         for last in (1..items.len()).rev() {
             items.swap(last, self.below(last + 1));
         }
     }
+}
+
+/// How long a caller stays, if it is one of those that do not wait for the answer.
+pub(crate) fn cancel_after(numbers: &mut Numbers) -> Option<Duration> {
+    (numbers.below(4) == 0)
+        .then(|| Duration::from_millis(u64::try_from(numbers.below(40)).unwrap()))
 }
 
 /// What became of one request.
@@ -42,14 +48,14 @@ enum Outcome {
 
 /// How many requests ended in which way.
 #[derive(Debug, Default)]
-struct Outcomes {
-    done: usize,
-    cancelled: usize,
-    busy: usize,
+pub(crate) struct Outcomes {
+    pub(crate) done: usize,
+    pub(crate) cancelled: usize,
+    pub(crate) busy: usize,
 }
 
 /// Whether a refusal only asks to come again.
-fn asks_to_come_again(code: Code) -> bool {
+pub(crate) fn asks_to_come_again(code: Code) -> bool {
     matches!(
         code,
         Code::Aborted
@@ -61,7 +67,7 @@ fn asks_to_come_again(code: Code) -> bool {
 }
 
 /// Sends every request from one of the connections; a request may be cancelled on the way.
-fn storm<R: Clone + Send + 'static>(
+pub(crate) fn storm<R: Clone + Send + 'static>(
     socket: &Path,
     requests: &[(R, Option<Duration>)],
     call: impl AsyncFn(ControllerClient<tonic::transport::Channel>, R) -> Result<(), tonic::Status>
@@ -134,8 +140,7 @@ fn two_hundred_requests_with_repeats_and_cancellations_end_with_the_expected_set
     let mut creates = Vec::new();
     for name in &names {
         for _ in 0..=numbers.below(2) {
-            let cancel = (numbers.below(4) == 0)
-                .then(|| Duration::from_millis(u64::try_from(numbers.below(40)).unwrap()));
+            let cancel = cancel_after(&mut numbers);
             creates.push((world.create_request(name, GIB), cancel));
         }
     }
@@ -169,8 +174,7 @@ fn two_hundred_requests_with_repeats_and_cancellations_end_with_the_expected_set
     let mut deletes = Vec::new();
     for volume in &volumes {
         for _ in 0..=numbers.below(2) {
-            let cancel = (numbers.below(4) == 0)
-                .then(|| Duration::from_millis(u64::try_from(numbers.below(40)).unwrap()));
+            let cancel = cancel_after(&mut numbers);
             deletes.push((world.delete_request(&volume.volume_id), cancel));
         }
     }
@@ -249,7 +253,7 @@ fn two_drivers_that_race_for_one_name_agree() {
 }
 
 /// Repeats a call as a sidecar would, as long as it is asked to.
-fn settled<T>(mut call: impl FnMut() -> Result<T, tonic::Status>) -> T {
+pub(crate) fn settled<T>(mut call: impl FnMut() -> Result<T, tonic::Status>) -> T {
     cuttle_testbed::until(
         "the request is settled",
         Duration::from_secs(120),
