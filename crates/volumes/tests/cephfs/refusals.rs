@@ -1,6 +1,9 @@
 //! What is refused, and what each refusal says.
 
-use cuttle_model::{Access, AccessMode, Class, Explain, Left, VolumeCapability, chain};
+use cuttle_model::{
+    Access, AccessMode, Class, ClusterId, Explain, Fsid, Left, VolumeCapability, chain,
+};
+use cuttle_volumes::Deleted;
 use cuttle_volumes::cephfs::CreateError;
 
 use crate::setup::{Setup, controller, credentials, random_name, range, setup};
@@ -194,4 +197,27 @@ fn a_quota_that_was_changed_before_it_was_read_back_is_set_again() {
         }
     }
     panic!("the quota never was changed in time");
+}
+
+#[test]
+fn a_volume_is_not_gone_where_the_cluster_id_is_anothers_fsid() {
+    let mut setup = setup();
+    let delete = |setup: &Setup, location: Option<i64>| {
+        let mut handle = setup.handle("50d53503-9da1-41ed-847e-bacf8f2f1297");
+        handle.location = location.unwrap_or(handle.location);
+        setup.delete(&handle)
+    };
+    setup.settings.id = ClusterId::new("50d53503-9da1-4a6c-847e-bacf8f2f0000").unwrap();
+    // Nothing of it in its file system; no such file system.
+    for location in [None, Some(4_000)] {
+        let error = delete(&setup, location).unwrap_err();
+        assert_eq!(error.code().number(), 1408, "{}", chain(&error));
+        assert_eq!((error.class(), error.left()), (Class::Unmet, Left::Nothing));
+    }
+    let right = setup.witness.fsid().to_owned();
+    setup.settings.fsid = Some(Fsid::parse(&right).unwrap());
+    assert_eq!(delete(&setup, None).unwrap(), Deleted::NothingThere);
+    setup.settings.fsid = None;
+    setup.settings.id = ClusterId::new(right).unwrap();
+    assert_eq!(delete(&setup, None).unwrap(), Deleted::NothingThere);
 }
