@@ -16,8 +16,9 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use cuttle_model::{ByteSize, ImageId, PoolId, RadosNamespace};
+use cuttle_model::{ByteSize, ImageId, ImageName, PoolId, RadosNamespace};
 
+use crate::encoding::string;
 use crate::encoding::structs::{self, TRASH};
 use crate::error::{Errno, Error};
 use crate::images::header_object;
@@ -28,6 +29,9 @@ use crate::write::WriteOp;
 
 /// Asks for an image's head instead of a snapshot (`CEPH_NOSNAP`, `include/rados.h`).
 const NO_SNAP: u64 = u64::MAX - 1;
+
+/// Which name belongs to which image, both ways.
+const DIRECTORY: &str = "rbd_directory";
 
 /// To whom a snapshot belongs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -240,6 +244,25 @@ impl Io {
             })
         };
         children.into_iter().map(child).collect()
+    }
+
+    /// The name of an image; `None` when none leads to it: it is in the trash, or gone.
+    ///
+    /// # Errors
+    /// Any failure of the read.
+    ///
+    /// # Blocking
+    /// One round trip.
+    pub fn image_name_by_id(&self, image: &ImageId) -> Result<Option<ImageName>, Error> {
+        let key = format!("id_{image}");
+        let mut found = self.omap_get(DIRECTORY, &[&key])?.unwrap_or_default();
+        let Some(value) = found.remove(&key) else {
+            return Ok(None);
+        };
+        let odd = |errno| self.odd(DIRECTORY, errno);
+        let name = ImageName::new(string(&value).map_err(odd)?);
+        name.map(Some)
+            .map_err(|error| odd(Errno::new(libc::EBADMSG)).with_detail(&error.to_string()))
     }
 
     /// Moves a user's snapshot to the snapshots' trash, whether it has clones or not. librbd

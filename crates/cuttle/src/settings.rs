@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use cuttle_door::FaultPlan;
 use cuttle_model::{Class, Code, DriverName, Explain, InstanceId, NameError, NodeId};
+use cuttle_volumes::CloneLimits;
 use tracing::level_filters::LevelFilter;
 
 use crate::flags::{FlagError, Given};
@@ -62,6 +63,8 @@ pub struct DriverSettings {
     pub cluster_name: Option<String>,
     /// Whether the names of claim and volume are written on images.
     pub set_metadata: bool,
+    /// How deep clones may be stacked, and how many snapshots an image may have.
+    pub clone_limits: CloneLimits,
 }
 
 /// How kubelet learns of a driver.

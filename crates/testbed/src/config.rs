@@ -133,6 +133,7 @@ pub(crate) fn write(config: &Config<'_>) -> Result<(), Error> {
          osd_op_num_shards = 1\n\
          osd_op_num_threads_per_shard = 1\n\
          osd_op_queue = wpq\n\
+         osd_snap_trim_sleep_hdd = 0\n\
          osd_mclock_skip_benchmark = true\n\
          # Tests stop the daemon with a signal for a while; it must not take that for a hang.\n\
          osd_op_thread_suicide_timeout = 0\n\

@@ -24,5 +24,8 @@ pub use existing::{
 };
 pub use identity::NotTheSame;
 pub use reach::ReachError;
-pub use settings::ControllerSettings;
-pub use snapshots::{ContentSource, DeleteSnapshot, MadeSnapshot, SourceKind};
+pub use settings::{CloneLimits, ControllerSettings};
+pub use snapshots::{
+    ContentSource, DeleteSnapshot, GetSnapshot, KnownSnapshot, ListSnapshots, MadeSnapshot,
+    SnapshotPage, SourceKind,
+};

@@ -99,7 +99,8 @@ pub struct Flag {
 const LATER: Effect = Effect::None("this is not supported yet");
 const CEPHFS: Effect = Effect::None("nodes do not mount CephFS yet");
 const TOPOLOGY: Effect = Effect::None("topology and read affinity are not supported yet");
-const CLONES: Effect = Effect::None("snapshots and clones are not supported yet");
+const FLATTEN_ON_NODE: Effect =
+    Effect::None("a node never flattens: it refuses an image with features that its kernel lacks");
 const PROFILING: Effect =
     Effect::None("there are no such pages; it serves --metricspath as --metricsport does");
 const CONTROLLER: Effect = Effect::None("--type=controller is not supported yet");
@@ -169,10 +170,10 @@ pub const FLAGS: &[Flag] = &[
     own("log-format", Kind::Text, "text", "text or json"),
     flag("logslowopinterval", Kind::Duration, "30s", LATER, "repeat interval of the log lines about slow calls"),
     flag("logtostderr", Kind::Switch, "true", KLOG, "klog: log to standard error"),
-    flag("maxsnapshotsonimage", Kind::Count, "450", CLONES, "snapshots on an image before clones are flattened, 1 to 500"),
+    flag("maxsnapshotsonimage", Kind::Count, "450", Effect::Acted, "snapshots that an image may have, 1 to 500; another one is refused until clones are flattened"),
     flag("metricspath", Kind::Text, "/metrics", Effect::Acted, "HTTP path of the metrics"),
     flag("metricsport", Kind::Number, "8080", Effect::Acted, "HTTP port of metrics and health; a driver serves them only when this is given"),
-    flag("minsnapshotsonimage", Kind::Count, "250", CLONES, "snapshots on an image at which flattening begins, at most --maxsnapshotsonimage"),
+    flag("minsnapshotsonimage", Kind::Count, "250", Effect::Acted, "snapshots on an image from which on the clones of the oldest are flattened, at most --maxsnapshotsonimage"),
     flag("nodeid", Kind::Text, "", Effect::Acted, "name of this node; required"),
     flag("nodeserver", Kind::Switch, "false", Effect::Acted, "serve the Node service"),
     flag("one_output", Kind::Switch, "false", KLOG, "klog: write to the exact severity's file only"),
@@ -180,12 +181,12 @@ pub const FLAGS: &[Flag] = &[
     flag("pluginpath", Kind::Text, "/var/lib/kubelet/plugins", Effect::Acted, "directory of kubelet's plugins, by kubelet's path; see --kubelet-registration-path"),
     flag("polltime", Kind::Duration, "60s", Effect::Acted, "interval of the liveness probe"),
     flag("radosnamespacecephfs", Kind::Text, "", Effect::None("cephFS.radosNamespace in config.json counts, as for current ceph-csi"), "RADOS namespace of the CephFS journal"),
-    flag("rbdhardmaxclonedepth", Kind::Count, "8", CLONES, "clone depth at which a flatten must end first, 1 to 14"),
-    flag("rbdsoftmaxclonedepth", Kind::Count, "4", CLONES, "clone depth at which flattening begins, at most --rbdhardmaxclonedepth"),
+    flag("rbdhardmaxclonedepth", Kind::Count, "8", Effect::Acted, "clone depth at which a flatten must end first, 1 to 14"),
+    flag("rbdsoftmaxclonedepth", Kind::Count, "4", Effect::Acted, "clone depth at which flattening begins, at most --rbdhardmaxclonedepth"),
     own("registration-dir", Kind::Text, "", "the directory in which kubelet looks for plugins; when given, the node's drivers are registered with kubelet"),
     Flag { effect: Effect::None("no such file is kept so far"), ..own("rundir", Kind::Text, "/run/cuttle", "directory for files that last until the next boot") },
     flag("setmetadata", Kind::Switch, "false", Effect::Acted, "write the names of claim and volume on images"),
-    flag("skipforceflatten", Kind::Switch, "false", CLONES, "no flattening for kernels without deep-flatten"),
+    flag("skipforceflatten", Kind::Switch, "false", FLATTEN_ON_NODE, "no flattening for kernels without deep-flatten"),
     flag("skip_headers", Kind::Switch, "false", KLOG, "klog: no headers in log lines"),
     flag("skip_log_headers", Kind::Switch, "false", KLOG, "klog: no headers in log files"),
     flag("stagingpath", Kind::Text, "/var/lib/kubelet/plugins/kubernetes.io/csi/", LATER, "root of staging paths, for healing rbd-nbd volumes"),

@@ -68,6 +68,7 @@ impl Parts {
             instance: driver.instance.clone(),
             set_metadata: driver.set_metadata,
             cluster_name: driver.cluster_name.clone(),
+            clone_limits: driver.clone_limits,
             ..ControllerSettings::default()
         };
         let (ceph, clusters) = (self.ceph.clone(), self.clusters.clone());

@@ -6,8 +6,10 @@ use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
 
 use cuttle_model::{DriverName, InstanceId, NameError, NodeId};
+use cuttle_volumes::CloneLimits;
 
 use super::{Check, DriverKind, DriverSettings, RegistrationSettings};
+use crate::flags::Given;
 
 /// The kernel's sun_path holds 108 bytes with the closing zero.
 const LONGEST_SOCKET: usize = 107;
@@ -43,8 +45,20 @@ pub(super) fn drivers(check: &mut Check<'_>) -> Vec<DriverSettings> {
             cluster_name: Some(given.text("clustername").to_owned())
                 .filter(|name| !name.is_empty()),
             set_metadata: given.switch("setmetadata"),
+            clone_limits: clone_limits(given),
         })
         .collect()
+}
+
+/// The limits; what is out of bounds is noted elsewhere.
+fn clone_limits(given: &Given) -> CloneLimits {
+    let number = |name| usize::try_from(given.number(name)).unwrap_or(0);
+    CloneLimits {
+        hard_depth: number("rbdhardmaxclonedepth"),
+        soft_depth: number("rbdsoftmaxclonedepth"),
+        most_snapshots: number("maxsnapshotsonimage"),
+        least_snapshots: number("minsnapshotsonimage"),
+    }
 }
 
 impl Check<'_> {

@@ -254,17 +254,22 @@ pub(crate) fn capacity(
 /// All mistakes of the request.
 pub(crate) fn list(wire: v1::ListVolumesRequest) -> Result<ListVolumes, Mistakes> {
     let mut check = Check::default();
-    let most = u32::try_from(wire.max_entries).ok();
-    if most.is_none() {
+    let whole = page(&mut check, wire.max_entries, wire.starting_token);
+    check.finish_with(whole)
+}
+
+/// Which page of a listing.
+pub(super) fn page(check: &mut Check, most: i32, token: String) -> Option<ListVolumes> {
+    let Ok(wanted) = u32::try_from(most) else {
         check.add(Mistake::invalid(
             "max_entries",
-            format!("must not be negative, is {}", wire.max_entries),
+            format!("must not be negative, is {most}"),
             "use 0 for the driver's own page size",
         ));
-    }
-    let whole = most.map(|most| ListVolumes {
-        token: Some(wire.starting_token).filter(|token| !token.is_empty()),
-        most: Some(most).filter(|&most| most > 0),
-    });
-    check.finish_with(whole)
+        return None;
+    };
+    Some(ListVolumes {
+        token: Some(token).filter(|token| !token.is_empty()),
+        most: Some(wanted).filter(|&most| most > 0),
+    })
 }

@@ -34,7 +34,6 @@ pub(crate) struct ControllerService {
     parts: Option<Arc<RbdControllerParts>>,
 }
 
-const SNAPSHOTS: &str = "listing snapshots is not supported yet";
 const PUBLISH: &str = "attaching is done by the node when it stages a volume; set attachRequired: \
                        false in the CSIDriver object or leave the empty step to the external-attacher";
 const MODIFY: &str = "changing a volume's parameters is not supported yet";
@@ -212,15 +211,21 @@ impl Controller for ControllerService {
 
     async fn list_snapshots(
         &self,
-        _request: Request<v1::ListSnapshotsRequest>,
+        request: Request<v1::ListSnapshotsRequest>,
     ) -> Result<Response<v1::ListSnapshotsResponse>, Status> {
-        Err(unserved(SNAPSHOTS))
+        let (call, parts) = self.begin(Rpc::ListSnapshots, &request)?;
+        let work = snapshots::list(&self.shared, call.visit(), parts, request.into_inner());
+        call.answer(work).await
     }
 
     async fn get_snapshot(
         &self,
-        _request: Request<v1::GetSnapshotRequest>,
+        request: Request<v1::GetSnapshotRequest>,
     ) -> Result<Response<v1::GetSnapshotResponse>, Status> {
-        Err(unserved(SNAPSHOTS))
+        let (call, parts) = self.begin(Rpc::GetSnapshot, &request)?;
+        let wire = request.into_inner();
+        call.about("snapshot.handle", &wire.snapshot_id);
+        let work = snapshots::get(&self.shared, call.visit(), parts, wire);
+        call.answer(work).await
     }
 }

@@ -6,8 +6,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use cuttle_csi::v1::controller_service_capability::{Rpc, Type, rpc};
 use cuttle_csi::v1::volume_health::VolumeHealthEntry;
 use cuttle_csi::{Timestamp, v1};
-use cuttle_model::ByteSize;
-use cuttle_volumes::{ContentSource, ListedVolume, MadeSnapshot, SourceKind, Volume};
+use cuttle_model::{ByteSize, ComposedHandle};
+use cuttle_volumes::{
+    ContentSource, KnownSnapshot, ListedVolume, MadeSnapshot, SourceKind, Volume,
+};
 
 /// What the service offers; calls without secrets only where a cluster has credentials for them.
 pub(super) fn capabilities(can_list: bool) -> v1::ControllerGetCapabilitiesResponse {
@@ -20,6 +22,8 @@ pub(super) fn capabilities(can_list: bool) -> v1::ControllerGetCapabilitiesRespo
     ];
     let listing = [
         rpc::Type::ListVolumes,
+        rpc::Type::ListSnapshots,
+        rpc::Type::GetSnapshot,
         rpc::Type::GetCapacity,
         rpc::Type::GetVolume,
         rpc::Type::VolumeCondition,
@@ -81,6 +85,19 @@ pub(super) fn snapshot(made: &MadeSnapshot) -> v1::Snapshot {
         snapshot_id: made.handle.encode(),
         source_volume_id: made.source.encode(),
         creation_time: Some(timestamp(made.taken)),
+        ready_to_use: true,
+        group_snapshot_id: String::new(),
+    }
+}
+
+/// A snapshot of a listing.
+pub(super) fn known_snapshot(known: &KnownSnapshot) -> v1::Snapshot {
+    let source = known.source.as_ref();
+    v1::Snapshot {
+        size_bytes: known.size.wire_bytes(),
+        snapshot_id: known.handle.encode(),
+        source_volume_id: source.map(ComposedHandle::encode).unwrap_or_default(),
+        creation_time: Some(timestamp(known.taken)),
         ready_to_use: true,
         group_snapshot_id: String::new(),
     }

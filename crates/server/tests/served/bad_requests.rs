@@ -90,7 +90,7 @@ async fn what_comes_later_is_unimplemented_in_plain_words() {
             .list_snapshots(v1::ListSnapshotsRequest::default())
             .await,
         Code::Unimplemented,
-        &["listing snapshots is not supported yet"],
+        &["names credentials for listing for none", "CUTTLE-1040"],
     );
     assert_refused(
         controller

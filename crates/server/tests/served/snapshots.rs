@@ -25,6 +25,94 @@ fn from(ground: &Ground, name: &str, kind: Type) -> v1::CreateVolumeRequest {
     }
 }
 
+/// Lists and describes the only snapshot there is, with and without secrets.
+async fn listed_and_described(
+    ground: &Ground,
+    controller: &mut ControllerClient<tonic::transport::Channel>,
+    snapshot: &v1::Snapshot,
+) {
+    let all = v1::ListSnapshotsRequest::default();
+    let one = v1::ListSnapshotsRequest {
+        snapshot_id: snapshot.snapshot_id.clone(),
+        secrets: ground.secrets(),
+        ..all.clone()
+    };
+    let of = v1::ListSnapshotsRequest {
+        source_volume_id: snapshot.source_volume_id.clone(),
+        ..all.clone()
+    };
+    let both = v1::ListSnapshotsRequest {
+        source_volume_id: snapshot.source_volume_id.clone(),
+        ..one.clone()
+    };
+    for request in [&all, &one, &of, &both] {
+        let answer = controller.list_snapshots(request.clone()).await.unwrap();
+        let answer = answer.into_inner();
+        assert_eq!(answer.entries.len(), 1, "{request:?}");
+        assert_eq!(answer.entries[0].snapshot.as_ref(), Some(snapshot));
+        assert_eq!(answer.next_token, "");
+    }
+    // What nobody has is not there, which is no mistake.
+    let other = |id: &str| {
+        let mut other = id.to_owned();
+        other.truncate(id.len() - 4);
+        other + "0000"
+    };
+    let others = [
+        v1::ListSnapshotsRequest {
+            snapshot_id: other(&snapshot.snapshot_id),
+            ..all.clone()
+        },
+        v1::ListSnapshotsRequest {
+            snapshot_id: "of another driver".to_owned(),
+            ..all.clone()
+        },
+        v1::ListSnapshotsRequest {
+            source_volume_id: other(&snapshot.source_volume_id),
+            ..all.clone()
+        },
+        v1::ListSnapshotsRequest {
+            source_volume_id: other(&snapshot.source_volume_id),
+            ..one.clone()
+        },
+    ];
+    for request in others {
+        let answer = controller.list_snapshots(request.clone()).await.unwrap();
+        assert_eq!(
+            answer.into_inner(),
+            v1::ListSnapshotsResponse::default(),
+            "{request:?}"
+        );
+    }
+    assert_refused(
+        controller
+            .list_snapshots(v1::ListSnapshotsRequest {
+                starting_token: "yesterday's".to_owned(),
+                ..all.clone()
+            })
+            .await,
+        Code::Aborted,
+        &["starting_token", "CUTTLE-1461"],
+    );
+    for secrets in [ground.secrets(), map(&[])] {
+        let request = v1::GetSnapshotRequest {
+            snapshot_id: snapshot.snapshot_id.clone(),
+            secrets: secrets.clone(),
+        };
+        let answer = controller.get_snapshot(request).await.unwrap();
+        assert_eq!(answer.into_inner().snapshot.as_ref(), Some(snapshot));
+        let request = v1::GetSnapshotRequest {
+            snapshot_id: other(&snapshot.snapshot_id),
+            secrets,
+        };
+        assert_refused(
+            controller.get_snapshot(request).await,
+            Code::NotFound,
+            &["there is no snapshot", "CUTTLE-1442"],
+        );
+    }
+}
+
 #[tokio::test]
 async fn a_snapshot_lives_its_whole_life() {
     let ground = Ground::new();
@@ -43,6 +131,8 @@ async fn a_snapshot_lives_its_whole_life() {
     assert!(snapshot.creation_time.as_ref().unwrap().seconds > 1_600_000_000);
     let again = controller.create_snapshot(request).await.unwrap();
     assert_eq!(again.into_inner().snapshot.unwrap(), snapshot);
+
+    listed_and_described(&ground, &mut controller, &snapshot).await;
 
     let mut made = Vec::new();
     for (name, kind) in [

@@ -42,9 +42,10 @@ pub use error::CreateError;
 use crate::existing::Created;
 use crate::rbd::capability::{refusal, refusal_of_empty};
 use crate::rbd::controller::{RbdController, open_pool};
+use crate::rbd::limits::{Burden, Load};
 use crate::rbd::source::{SourceError, Wanted};
 use crate::reach::{NamedBy, ReachError};
-use crate::snapshots::ContentSource;
+use crate::snapshots::{ContentSource, SourceKind};
 
 /// How often a creation begins again when others delete or make the same volume meanwhile.
 const ATTEMPTS: u32 = 16;
@@ -203,9 +204,10 @@ impl Creation<'_> {
         // A name that was asked for before has most likely been taken since: looking is cheaper
         // than a write that is refused, which the OSDs log as an error.
         let mut look_first = self.controller.asked.note(&place);
+        let mut burdens = Vec::new();
         for _attempt in 0..ATTEMPTS {
             let offered = ObjectUuid::random();
-            let reserved = self.reserve(&offered, look_first)?;
+            let reserved = self.reserve(&offered, look_first, &mut burdens)?;
             look_first = true;
             let attempt = match reserved {
                 Reserved::New => self.make_new(&offered)?,
@@ -214,25 +216,62 @@ impl Creation<'_> {
                     .map_err(|error| error.unfinished(name))?,
             };
             match attempt {
-                Attempt::Done(created) => return Ok(created),
+                Attempt::Done(created) => {
+                    burdens.iter().for_each(Burden::order);
+                    return Ok(created);
+                }
                 Attempt::Again => {}
             }
         }
         Err(CreateError::Contended { name: name.clone() })
     }
 
-    /// Takes the name for `offered`, or learns who has it.
-    fn reserve(&self, offered: &ObjectUuid, look_first: bool) -> Result<Reserved, CreateError> {
-        let (name, gone) = (&self.request.name, self.origin.error());
+    /// Takes the name for `offered`, or learns who has it. `burdens` becomes what is to be
+    /// flattened once the volume is made.
+    fn reserve(
+        &self,
+        offered: &ObjectUuid,
+        look_first: bool,
+        burdens: &mut Vec<Burden>,
+    ) -> Result<Reserved, CreateError> {
+        let name = &self.request.name;
         let failed = |error| self.journal_failed(error);
-        if (look_first || gone.is_some())
-            && let Some(entry) = self.journal.find(name).map_err(failed)?
-        {
+        if look_first && let Some(entry) = self.journal.find(name).map_err(failed)? {
             return Ok(Reserved::Taken(entry));
         }
-        match gone {
-            Some(error) => Err(error),
-            None => self.journal.reserve(name, offered).map_err(failed),
+        let refused = match self.burdens() {
+            Ok(found) => {
+                *burdens = found;
+                return self.journal.reserve(name, offered).map_err(failed);
+            }
+            Err(refused) => refused,
+        };
+        // A volume that was made before is found nevertheless.
+        if !look_first && let Some(entry) = self.journal.find(name).map_err(failed)? {
+            return Ok(Reserved::Taken(entry));
         }
+        Err(refused)
+    }
+
+    /// Whether there is something to take data from, and it bears it: what is to be flattened once
+    /// the volume is made.
+    fn burdens(&self) -> Result<Vec<Burden>, CreateError> {
+        if let Some(gone) = self.origin.error() {
+            return Err(gone);
+        }
+        let Some(source) = self.origin.source() else {
+            return Ok(Vec::new());
+        };
+        let load = Load {
+            controller: self.controller,
+            source,
+            credentials: &self.request.credentials,
+        };
+        let mut burdens = match source.kind {
+            SourceKind::Volume => load.of_snapshot()?,
+            SourceKind::Snapshot => Vec::new(),
+        };
+        burdens.extend(load.of_clone()?);
+        Ok(burdens)
     }
 }

@@ -24,6 +24,7 @@ use snapshots::Beside;
 
 use crate::existing::{DeleteVolume, Deleted};
 use crate::rbd::controller::RbdController;
+use crate::rbd::flatten;
 use crate::rbd::in_use::watchers;
 use crate::rbd::remains::{self, Presence};
 use crate::reach::{NamedBy, ReachError};
@@ -229,8 +230,12 @@ impl Deletion<'_> {
     }
 
     fn refuse_in_use(&self, image: &ImageName, id: &ImageId) -> Result<(), DeleteError> {
-        let watchers = watchers(&self.io, image, id);
-        let watchers = watchers.map_err(|error| self.image(image, error))?;
+        let look = || watchers(&self.io, image, id).map_err(|error| self.image(image, error));
+        let mut watchers = look()?;
+        // The manager has it open to flatten it: what is deleted needs no data of its own.
+        if !watchers.is_empty() && flatten::cancel(&self.io, id).unwrap_or(false) {
+            watchers = look()?;
+        }
         if watchers.is_empty() {
             return Ok(());
         }

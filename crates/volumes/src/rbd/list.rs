@@ -3,9 +3,10 @@
 use std::borrow::Cow;
 
 use ceph::{Io, ReadOp, read_many};
-use cuttle_journal::{Journal, JournalError, Kind, Record};
+use cuttle_journal::{DirectoryEntry, Journal, JournalError, Kind, Record};
 use cuttle_model::{
-    Class, ClusterId, ClusterTable, CoName, Code, ComposedHandle, Credentials, Explain, PoolName,
+    Class, ClusterId, ClusterTable, CoName, Code, ComposedHandle, Credentials, Explain, ObjectUuid,
+    PoolName,
 };
 use serde_json::{Value, json};
 
@@ -94,6 +95,20 @@ impl RbdController {
         sources: &[ListSource],
         request: &ListVolumes,
     ) -> Result<VolumePage, ListError> {
+        let (volumes, next) = self.page(table, sources, request, Kind::Volume, finished)?;
+        Ok(VolumePage { volumes, next })
+    }
+
+    /// A page of what a kind of directory names: as `read` makes of its entries, and the token of
+    /// the next.
+    pub(crate) fn page<T>(
+        &self,
+        table: &ClusterTable,
+        sources: &[ListSource],
+        request: &ListVolumes,
+        kind: Kind,
+        read: impl FnOnce(&ListSource, &Io, Entries) -> Result<Vec<T>, ListError>,
+    ) -> Result<(Vec<T>, Option<String>), ListError> {
         let position = match &request.token {
             Some(token) => position(sources, token).ok_or(ListError::Token)?,
             None => Position {
@@ -107,16 +122,11 @@ impl RbdController {
             .map_or(DEFAULT_PAGE, u64::from)
             .clamp(1, LARGEST_PAGE);
         let Some(source) = sources.get(position.source) else {
-            return Ok(VolumePage {
-                volumes: Vec::new(),
-                next: None,
-            });
+            return Ok((Vec::new(), None));
         };
         let Some(pool) = source.pools.get(position.pool) else {
-            return Ok(VolumePage {
-                volumes: Vec::new(),
-                next: token(sources, position.source.saturating_add(1), 0, None),
-            });
+            let next = token(sources, position.source.saturating_add(1), 0, None);
+            return Ok((Vec::new(), next));
         };
         let (settings, cluster) = self.connect(
             table,
@@ -125,9 +135,9 @@ impl RbdController {
             &source.credentials,
         )?;
         let io = open_pool(&settings, &cluster, pool)?;
-        let journal = Journal::new(Kind::Volume, io.clone(), &self.settings.instance);
+        let journal = Journal::new(kind, io.clone(), &self.settings.instance);
         let page = journal.page(position.after.as_deref(), most)?;
-        let volumes = finished(source, &io, page.entries)?;
+        let found = read(source, &io, page.entries)?;
         let next = match page.next {
             Some(after) => token(sources, position.source, position.pool, Some(&after)),
             None => token(
@@ -137,22 +147,55 @@ impl RbdController {
                 None,
             ),
         };
-        Ok(VolumePage { volumes, next })
+        Ok((found, next))
     }
+}
+
+/// What a directory names.
+pub(crate) type Entries = Vec<(CoName, DirectoryEntry)>;
+
+/// Something finished, by its record, with the header of its image if there is one.
+pub(crate) struct Finished {
+    pub(crate) uuid: ObjectUuid,
+    pub(crate) name: CoName,
+    pub(crate) record: Record,
+    pub(crate) header: Option<Header>,
 }
 
 /// The finished volumes among directory entries, with their sizes.
 fn finished(
     source: &ListSource,
     io: &Io,
-    entries: Vec<(CoName, cuttle_journal::DirectoryEntry)>,
+    entries: Entries,
 ) -> Result<Vec<ListedVolume>, ListError> {
+    let found = look_at(Kind::Volume, source, io, entries, |_record| true)?;
+    let volume = |found: Finished| ListedVolume {
+        handle: ComposedHandle {
+            cluster: source.cluster.clone(),
+            location: io.pool_id().get(),
+            uuid: found.uuid,
+        },
+        name: found.name,
+        size: found.header.map(|header| header.size),
+    };
+    Ok(found.into_iter().map(volume).collect())
+}
+
+/// What is finished among directory entries and wanted by its record. Two rounds of reads.
+pub(crate) fn look_at(
+    kind: Kind,
+    source: &ListSource,
+    io: &Io,
+    entries: Entries,
+    wanted: impl Fn(&Record) -> bool,
+) -> Result<Vec<Finished>, ListError> {
     let failed = |error| {
+        let credentials = &source.credentials;
         ListError::from(ReachError::refused(
-            &source.credentials,
+            credentials,
             io,
             None,
-            "list volumes",
+            "list them",
             error,
         ))
     };
@@ -164,8 +207,8 @@ fn finished(
     let reads: Vec<(&Io, ReadOp)> = here
         .iter()
         .map(|(_, entry)| {
-            let object = Kind::Volume.record_object(&entry.uuid);
-            (io, ReadOp::omap_get(&object, &Record::keys(Kind::Volume)))
+            let object = kind.record_object(&entry.uuid);
+            (io, ReadOp::omap_get(&object, &Record::keys(kind)))
         })
         .collect();
     let mut committed = Vec::new();
@@ -174,35 +217,33 @@ fn finished(
             continue;
         };
         // One damaged record must not hide all other volumes.
-        let Ok(record) = Journal::read_record(Kind::Volume, &entry.uuid, &reply.omap) else {
+        let Ok(record) = Journal::read_record(kind, &entry.uuid, &reply.omap) else {
             continue;
         };
-        if let Some(id) = record.image_id
+        if let Some(id) = record.image_id.clone()
             && record.co_name.as_ref() == Some(&name)
+            && wanted(&record)
         {
-            committed.push((name, entry.uuid, id));
+            committed.push((name, entry.uuid, id, record));
         }
     }
     let reads: Vec<(&Io, ReadOp)> = committed
         .iter()
-        .map(|(_, _, id)| (io, header_read(id, &[])))
+        .map(|(_, _, id, _)| (io, header_read(id, &[])))
         .collect();
-    let mut volumes = Vec::with_capacity(committed.len());
-    for ((name, uuid, _), reply) in committed.into_iter().zip(read_many(&reads)) {
+    let mut found = Vec::with_capacity(committed.len());
+    for ((name, uuid, _, record), reply) in committed.into_iter().zip(read_many(&reads)) {
         let header = reply
             .map_err(failed)?
             .and_then(|reply| Header::decode(&reply.omap));
-        volumes.push(ListedVolume {
-            handle: ComposedHandle {
-                cluster: source.cluster.clone(),
-                location: io.pool_id().get(),
-                uuid,
-            },
+        found.push(Finished {
+            uuid,
             name,
-            size: header.map(|header| header.size),
+            record,
+            header,
         });
     }
-    Ok(volumes)
+    Ok(found)
 }
 
 /// The token of a place in the sources; `None` past the last.

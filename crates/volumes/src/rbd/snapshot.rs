@@ -11,5 +11,8 @@
 
 mod create;
 mod delete;
+mod get;
+mod list;
 
 pub use create::{CreateSnapshot, CreateSnapshotError};
+pub use get::GetSnapshotError;

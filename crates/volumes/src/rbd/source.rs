@@ -12,6 +12,7 @@ use cuttle_model::{
 };
 
 use crate::rbd::controller::RbdController;
+use crate::rbd::flatten::Progress;
 use crate::rbd::header::Header;
 use crate::reach::{NamedBy, ReachError};
 use crate::snapshots::SourceKind;
@@ -88,6 +89,50 @@ pub enum SourceError {
         /// The image.
         image: ImageName,
     },
+    /// It has too many parents above it, and flattening it has been ordered.
+    #[error(
+        "{kind} {handle} has {depth} parents above it; image {image} is being flattened ({progress})"
+    )]
+    TooDeep {
+        /// What it is.
+        kind: SourceKind,
+        /// Its handle.
+        handle: ComposedHandle,
+        /// How many parents.
+        depth: usize,
+        /// The image that is being flattened.
+        image: ImageName,
+        /// How far that is.
+        progress: Progress,
+    },
+    /// It has too many parents above it, and nothing of them can be flattened.
+    #[error(
+        "{kind} {handle} has {depth} parents above it, and lacks the feature deep-flatten, without \
+         which it is not flattened"
+    )]
+    NotFlattened {
+        /// What it is.
+        kind: SourceKind,
+        /// Its handle.
+        handle: ComposedHandle,
+        /// How many parents.
+        depth: usize,
+    },
+    /// It has as many snapshots as it may have.
+    #[error(
+        "image {image} has {count} snapshots, as many as it may have; {ordered} clones of the oldest are \
+         being flattened{}", first_of(.first.as_ref())
+    )]
+    TooManySnapshots {
+        /// The image.
+        image: ImageName,
+        /// How many snapshots.
+        count: usize,
+        /// How many clones are to be flattened to make room.
+        ordered: usize,
+        /// The first of these and how far it is.
+        first: Option<(ImageName, Progress)>,
+    },
     /// It lies in another Ceph cluster than what is to be made.
     #[error(
         "cluster \"{source_cluster}\" of the {kind} is not the same Ceph cluster as \"{asked}\""
@@ -102,6 +147,13 @@ pub enum SourceError {
     },
 }
 
+/// Of the images that are being flattened, how far the first is.
+fn first_of(first: Option<&(ImageName, Progress)>) -> String {
+    first.map_or_else(String::new, |(image, progress)| {
+        format!(", first {image} ({progress})")
+    })
+}
+
 impl SourceError {
     /// Ceph's answer, if that is what failed.
     pub(crate) fn as_ceph(&self) -> Option<&ceph::Error> {
@@ -114,6 +166,9 @@ impl SourceError {
             | Self::Damaged { .. }
             | Self::Encrypted { .. }
             | Self::NoLayering { .. }
+            | Self::TooDeep { .. }
+            | Self::NotFlattened { .. }
+            | Self::TooManySnapshots { .. }
             | Self::OtherCluster { .. } => None,
         }
     }
@@ -131,6 +186,9 @@ impl Explain for SourceError {
             Self::Encrypted { .. } => Code::new(1446),
             Self::NoLayering { .. } => Code::new(1447),
             Self::OtherCluster { .. } => Code::new(1448),
+            Self::TooDeep { .. } => Code::new(1457),
+            Self::NotFlattened { .. } => Code::new(1459),
+            Self::TooManySnapshots { .. } => Code::new(1458),
         }
     }
 
@@ -139,8 +197,11 @@ impl Explain for SourceError {
             Self::Reach(error) => error.class(),
             Self::Locate(error) => error.class(),
             Self::Absent { .. } => Class::Absent,
-            Self::Unfinished { .. } => Class::Busy,
-            Self::Replaced { .. } | Self::Damaged { .. } => Class::Unmet,
+            Self::Unfinished { .. } | Self::TooDeep { .. } => Class::Busy,
+            Self::TooManySnapshots { .. } => Class::Full,
+            Self::Replaced { .. } | Self::Damaged { .. } | Self::NotFlattened { .. } => {
+                Class::Unmet
+            }
             Self::Encrypted { .. } | Self::NoLayering { .. } | Self::OtherCluster { .. } => {
                 Class::Invalid
             }
@@ -170,6 +231,18 @@ impl Explain for SourceError {
                 "images made with imageFeatures that contain layering can be cloned; copy this \
                  one with `rbd cp {image} NEW --image-feature layering`"
             ),
+            Self::TooDeep { .. } => "repeat the request: it succeeds when the image is \
+                                     flattened; the limit is --rbdhardmaxclonedepth"
+                .to_owned(),
+            Self::NotFlattened { .. } => "take a snapshot of it and restore that, which is \
+                                          flattened; or make volumes with deep-flatten in \
+                                          imageFeatures; the limit is --rbdhardmaxclonedepth"
+                .to_owned(),
+            Self::TooManySnapshots { .. } => {
+                "repeat the request when they are, or delete snapshots of the volume; the limit is \
+                 --maxsnapshotsonimage"
+                    .to_owned()
+            }
             Self::OtherCluster { .. } => {
                 "use a class whose clusterID is in the same Ceph cluster".to_owned()
             }

@@ -16,6 +16,7 @@ mod growth;
 mod in_between;
 mod in_use;
 mod life;
+mod limits;
 mod listing;
 mod races;
 mod refusals;

@@ -12,9 +12,9 @@ use cuttle_model::{
     VolumeCapability, VolumeHandle,
 };
 use cuttle_testbed::Contents;
-use cuttle_volumes::ControllerSettings;
 use cuttle_volumes::Created;
 use cuttle_volumes::rbd::{CreateError, CreateVolume, DeleteError, RbdController};
+use cuttle_volumes::{CloneLimits, ControllerSettings};
 use cuttle_volumes::{DeleteVolume, Deleted};
 
 /// Long enough that a living creator always moves, short enough for tests.
@@ -279,12 +279,22 @@ pub(crate) fn controller_that_waits(
     faults: &str,
     take_over_after: Duration,
 ) -> (Doors, RbdController) {
+    controller_with(faults, take_over_after, CloneLimits::default())
+}
+
+/// The same, with other limits for clones.
+pub(crate) fn controller_with(
+    faults: &str,
+    take_over_after: Duration,
+    clone_limits: CloneLimits,
+) -> (Doors, RbdController) {
     let doors = Doors::new(FaultPlan::parse(faults).unwrap());
     let clusters = Clusters::new(doors.ceph.clone(), ConnectOptions::default());
     let settings = ControllerSettings {
         set_metadata: true,
         cluster_name: Some("k8s-east".to_owned()),
         take_over_after,
+        clone_limits,
         ..ControllerSettings::default()
     };
     (doors, RbdController::new(clusters, settings))

@@ -212,3 +212,79 @@ fn only_a_volume_with_content_is_for_readers() {
     let refused = create::create(wire, &table()).unwrap_err();
     assert_told(&refused, Class::Invalid, &["only one node may write"]);
 }
+
+#[test]
+fn every_field_of_a_listing_is_checked() {
+    let listing = v1::ListSnapshotsRequest {
+        snapshot_id: HANDLE.to_owned(),
+        source_volume_id: HANDLE.to_owned(),
+        secrets: secrets(),
+        ..v1::ListSnapshotsRequest::default()
+    };
+    snapshots::list(listing.clone(), &table()).unwrap();
+    let refused = |change: fn(&mut v1::ListSnapshotsRequest)| {
+        let mut wire = listing.clone();
+        change(&mut wire);
+        snapshots::list(wire, &table()).unwrap_err()
+    };
+    for (part, mistakes) in [
+        (
+            "snapshot_id: cluster \"c9\"",
+            refused(|w| w.snapshot_id = HANDLE.replace("c1", "c9")),
+        ),
+        (
+            "source_volume_id: cluster \"c9\"",
+            refused(|w| w.source_volume_id = HANDLE.replace("c1", "c9")),
+        ),
+        (
+            "max_entries: must not be negative, is -1",
+            refused(|w| w.max_entries = -1),
+        ),
+        ("userKey", refused(|w| drop(w.secrets.remove("userKey")))),
+        (
+            "userID",
+            refused(|w| drop(w.secrets.insert("userID".to_owned(), "client.x".to_owned()))),
+        ),
+    ] {
+        let told = mistakes.to_string();
+        assert!(told.contains(part), "{told}");
+        assert!(!told.contains("client.x"), "{told}");
+    }
+    // Handles that are none of ours are nobody's.
+    for strange in ["x", "0001-", &"n".repeat(5000), OF_THE_TREE] {
+        for field in 0..2 {
+            let mut wire = listing.clone();
+            let changed = match field {
+                0 => &mut wire.snapshot_id,
+                _ => &mut wire.source_volume_id,
+            };
+            strange.clone_into(changed);
+            let list = snapshots::list(wire, &table()).unwrap();
+            assert!(matches!(list.listing, snapshots::Listing::Nothing));
+        }
+    }
+}
+
+#[test]
+fn every_field_of_a_question_about_a_snapshot_is_checked() {
+    let question = v1::GetSnapshotRequest {
+        snapshot_id: HANDLE.to_owned(),
+        secrets: secrets(),
+    };
+    let asked = snapshots::get(&question, &table()).unwrap();
+    assert_eq!(asked.handle.encode(), HANDLE);
+    assert!(asked.credentials.is_some());
+    for (part, id) in [
+        ("snapshot_id: must not be empty", String::new()),
+        ("snapshot_id", "disk-1".to_owned()),
+        ("snapshot_id", OF_THE_TREE.to_owned()),
+        ("snapshot_id: cluster \"c9\"", HANDLE.replace("c1", "c9")),
+    ] {
+        let wire = v1::GetSnapshotRequest {
+            snapshot_id: id,
+            ..question.clone()
+        };
+        let told = snapshots::get(&wire, &table()).unwrap_err().to_string();
+        assert!(told.contains(part), "{told}");
+    }
+}

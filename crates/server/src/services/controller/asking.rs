@@ -63,7 +63,7 @@ impl<E: Explain> Explain for AskError<E> {
 }
 
 /// The request's credentials, or those configured for listing.
-fn credentials<E>(
+pub(super) fn credentials<E>(
     given: Option<Credentials>,
     cluster: &ClusterSettings,
 ) -> Result<Credentials, AskError<E>> {
@@ -171,7 +171,7 @@ pub(super) async fn capacity(
 }
 
 /// Listing calls are refused as a whole where no cluster is configured for them.
-fn offered(doing: &Doing, table: &cuttle_model::ClusterTable) -> Result<(), Failed> {
+pub(super) fn offered(doing: &Doing, table: &cuttle_model::ClusterTable) -> Result<(), Failed> {
     if listing::is_offered(table) {
         Ok(())
     } else {

@@ -23,6 +23,7 @@ use cuttle_model::{
 pub use error::CreateSnapshotError;
 
 use crate::rbd::controller::RbdController;
+use crate::rbd::limits::{Burden, Load};
 use crate::rbd::source::{Source, Wanted};
 use crate::snapshots::{MadeSnapshot, SourceKind};
 
@@ -118,20 +119,57 @@ impl RbdController {
 impl Creation<'_> {
     fn run(&self) -> Result<MadeSnapshot, CreateSnapshotError> {
         let name = &self.request.name;
+        let mut burdens = Vec::new();
         for _attempt in 0..ATTEMPTS {
             let offered = ObjectUuid::random();
-            let reserved = self.journal.reserve(name, &offered);
-            let attempt = match reserved.map_err(|error| self.journal_failed(error))? {
-                Reserved::New => self.make_new(&offered)?,
+            let attempt = match self.reserve(&offered, &mut burdens)? {
+                Reserved::New => {
+                    let made = self.make_new(&offered)?;
+                    burdens.extend(self.load().after_snapshot(&self.image_name(&offered)));
+                    made
+                }
                 Reserved::Taken(entry) => self
                     .take_up(&entry)
                     .map_err(|error| error.unfinished(name))?,
             };
             match attempt {
-                Attempt::Done(made) => return Ok(made),
+                Attempt::Done(made) => {
+                    burdens.iter().for_each(Burden::order);
+                    return Ok(made);
+                }
                 Attempt::Again => {}
             }
         }
         Err(CreateSnapshotError::Contended { name: name.clone() })
+    }
+
+    /// Takes the name for `offered`, or learns who has it. `burdens` becomes what is to be
+    /// flattened once the snapshot is taken.
+    fn reserve(
+        &self,
+        offered: &ObjectUuid,
+        burdens: &mut Vec<Burden>,
+    ) -> Result<Reserved, CreateSnapshotError> {
+        let name = &self.request.name;
+        let failed = |error| self.journal_failed(error);
+        match self.load().of_snapshot() {
+            Ok(found) => {
+                *burdens = found;
+                self.journal.reserve(name, offered).map_err(failed)
+            }
+            // A snapshot that was taken before is found nevertheless.
+            Err(refused) => match self.journal.find(name).map_err(failed)? {
+                Some(entry) => Ok(Reserved::Taken(entry)),
+                None => Err(refused.into()),
+            },
+        }
+    }
+
+    fn load(&self) -> Load<'_> {
+        Load {
+            controller: self.controller,
+            source: &self.source,
+            credentials: &self.request.credentials,
+        }
     }
 }
