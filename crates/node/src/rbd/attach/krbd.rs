@@ -94,9 +94,8 @@ impl<'a> KrbdAttach<'a> {
             .map_err(HostFailure::at("read", DEVICES))?;
         let mut found = Vec::new();
         for name in names {
-            let number = name.to_str().and_then(|name| name.parse().ok());
-            if let Some(mapping) = number.map(|number| self.mapping(number)).transpose()? {
-                found.extend(mapping.filter(|mapping| mapping.is_of(image)));
+            if let Some(number) = name.to_str().and_then(|name| name.parse().ok()) {
+                found.extend(self.mapping(number, image)?);
             }
         }
         found.sort_by_key(|mapping| mapping.number);
@@ -119,30 +118,10 @@ impl<'a> KrbdAttach<'a> {
         Ok(self.host.mount_table().map_err(failed)?)
     }
 
-    /// What is mapped as this number; `None` when it has gone since the directory was read.
-    fn mapping(&self, number: u32) -> Result<Option<Mapping>, AttachError> {
-        let (Some(pool), Some(image)) = (
-            self.attribute(number, "pool")?,
-            self.attribute(number, "name")?,
-        ) else {
-            return Ok(None);
-        };
-        Ok(Some(Mapping {
-            number,
-            pool,
-            image,
-            namespace: self.attribute(number, "pool_ns")?.unwrap_or_default(),
-            snapshot: self.attribute(number, "current_snap")?.unwrap_or_default(),
-            fsid: self
-                .attribute(number, "cluster_fsid")?
-                .filter(|fsid| !fsid.is_empty()),
-            pool_id: self
-                .attribute(number, "pool_id")?
-                .and_then(|number| number.parse().ok()),
-            image_id: self
-                .attribute(number, "image_id")?
-                .filter(|id| !id.is_empty()),
-        }))
+    /// What is mapped as this number, if that is the image's head; `None` also when it has gone
+    /// since the directory was read.
+    fn mapping(&self, number: u32, image: &ImageSpec) -> Result<Option<Mapping>, AttachError> {
+        Mapping::of(image, number, |name| self.attribute(number, name))
     }
 
     fn attribute(&self, number: u32, name: &str) -> Result<Option<String>, AttachError> {
@@ -325,10 +304,10 @@ impl<'a> KrbdAttach<'a> {
                 "rbd printed something else than a device's path".to_owned(),
             ));
         };
-        let mapping = self.mapping(number);
-        if !mapping
+        let mapping = self.mapping(number, image);
+        if mapping
             .map_err(|error| left_mapped(image, error))?
-            .is_some_and(|mapping| mapping.is_of(image))
+            .is_none()
         {
             return Err(unfit(
                 "the kernel says that another image is mapped there".to_owned(),

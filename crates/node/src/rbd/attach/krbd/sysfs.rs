@@ -27,13 +27,41 @@ pub(super) struct Mapping {
 }
 
 impl Mapping {
+    /// What is mapped as `number`, if that is the head of `image`; `attribute` reads one file of
+    /// its directory.
+    ///
+    /// A node maps hundreds of images: of all others no more than the name is read.
+    pub(super) fn of<E>(
+        image: &ImageSpec,
+        number: u32,
+        mut attribute: impl FnMut(&str) -> Result<Option<String>, E>,
+    ) -> Result<Option<Self>, E> {
+        let Some(name) = attribute("name")?.filter(|name| name == image.image.as_str()) else {
+            return Ok(None);
+        };
+        let Some(pool) = attribute("pool")? else {
+            return Ok(None);
+        };
+        let mapping = Self {
+            number,
+            pool,
+            image: name,
+            namespace: attribute("pool_ns")?.unwrap_or_default(),
+            snapshot: attribute("current_snap")?.unwrap_or_default(),
+            fsid: attribute("cluster_fsid")?.filter(|fsid| !fsid.is_empty()),
+            pool_id: attribute("pool_id")?.and_then(|number| number.parse().ok()),
+            image_id: attribute("image_id")?.filter(|id| !id.is_empty()),
+        };
+        Ok(Some(mapping).filter(|mapping| mapping.is_of(image)))
+    }
+
     /// Whether this maps the head of `image`.
     ///
     /// Clusters may hold pools and images of equal names, and an image may have been replaced by
     /// another of its name: whatever both sides know must be the same. The names are those of the
     /// time of mapping, so they must be the same, too.
     #[must_use]
-    pub(super) fn is_of(&self, image: &ImageSpec) -> bool {
+    fn is_of(&self, image: &ImageSpec) -> bool {
         fn fits<T: PartialEq + ?Sized>(here: Option<&T>, wanted: Option<&T>) -> bool {
             match (here, wanted) {
                 (Some(here), Some(wanted)) => here == wanted,
@@ -70,6 +98,40 @@ mod tests {
             pool_id: Some(3),
             image_id: Some("10ab".to_owned()),
         }
+    }
+
+    /// Reads the mapping of `image` of a kernel that tells these; counts the files read.
+    fn read(image: &ImageSpec, told: &[(&str, &str)]) -> (Option<Mapping>, usize) {
+        let mut reads = 0;
+        let found = Mapping::of(image, 0, |name| {
+            reads += 1;
+            let told = told.iter().find(|(attribute, _)| *attribute == name);
+            Ok::<_, std::convert::Infallible>(told.map(|(_, text)| (*text).to_owned()))
+        });
+        (found.unwrap(), reads)
+    }
+
+    #[test]
+    fn of_another_image_only_the_name_is_read() {
+        let wanted = image("", Some("one"));
+        let mut told = [
+            ("pool", "p"),
+            ("name", "i"),
+            ("pool_ns", ""),
+            ("current_snap", "-"),
+            ("cluster_fsid", "one"),
+            ("pool_id", "3"),
+            ("image_id", "10ab"),
+        ];
+        assert_eq!(read(&wanted, &told), (Some(mapping()), 7));
+        told[1].1 = "j";
+        assert_eq!(read(&wanted, &told), (None, 1));
+        // A kernel before 4.12, and a device that is just going.
+        told[1].1 = "i";
+        let (found, _) = read(&wanted, &told[..4]);
+        assert_eq!(found.unwrap().fsid, None);
+        assert_eq!(read(&wanted, &told[1..]), (None, 2));
+        assert_eq!(read(&wanted, &[]), (None, 1));
     }
 
     fn image(namespace: &str, fsid: Option<&str>) -> ImageSpec {
