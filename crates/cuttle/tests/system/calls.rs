@@ -110,6 +110,32 @@ impl Client {
             .map(|response| response.into_inner().volume.expect("a volume"))
     }
 
+    /// Stages with a limit of the caller's own.
+    pub(crate) fn stage_within(
+        &self,
+        request: v1::NodeStageVolumeRequest,
+        limit: Duration,
+    ) -> Result<(), Status> {
+        let mut request = Request::new(request);
+        request.set_timeout(limit);
+        let mut client = v1::node_client::NodeClient::new(self.channel.clone());
+        let reply = self.runtime.block_on(client.node_stage_volume(request));
+        reply.map(drop)
+    }
+
+    /// Unstages with a limit of the caller's own.
+    pub(crate) fn unstage_within(
+        &self,
+        request: v1::NodeUnstageVolumeRequest,
+        limit: Duration,
+    ) -> Result<(), Status> {
+        let mut request = Request::new(request);
+        request.set_timeout(limit);
+        let mut client = v1::node_client::NodeClient::new(self.channel.clone());
+        let reply = self.runtime.block_on(client.node_unstage_volume(request));
+        reply.map(drop)
+    }
+
     /// Creates a volume and gives back what the provisioner would keep of the answer.
     pub(crate) fn create(&self, request: v1::CreateVolumeRequest) -> Result<v1::Volume, Status> {
         self.create_volume(request)

@@ -21,6 +21,7 @@ mod family;
 mod figures;
 mod hang;
 mod kernel;
+mod lanes;
 mod life;
 mod privacy;
 mod process;

@@ -1,11 +1,15 @@
 //! The node: what its operations share.
 
+use std::path::Path;
+
 use ceph::Clusters;
 use cuttle_host::{AbsolutePath, EntryKind, Error as HostError, Host};
+use cuttle_model::ClusterId;
 
 use crate::host_failure::HostFailure;
 use crate::layout::{Layout, VolumeId};
 use crate::place::PlaceError;
+use crate::rbd::stash_file::StashFile;
 use crate::settings::NodeSettings;
 
 /// The node operations for RBD volumes.
@@ -40,10 +44,19 @@ impl RbdNode {
         }
     }
 
+    /// The cluster that a staged volume is of, by the name in the configuration at that time; `None`
+    /// when the staging directory does not tell. Reads the record there and asks nothing else.
+    #[must_use]
+    pub fn staged_from(&self, volume: &VolumeId, staging_path: &Path) -> Option<ClusterId> {
+        let layout = self.layout(staging_path, volume).ok()??;
+        let stash = StashFile::of(&self.host, &layout).read().ok()??;
+        ClusterId::new(stash.origin?.cluster).ok()
+    }
+
     /// The layout of a volume in a staging directory; `None` when there is no such directory.
     pub(crate) fn layout(
         &self,
-        staging_path: &std::path::Path,
+        staging_path: &Path,
         volume: &VolumeId,
     ) -> Result<Option<Layout>, PlaceError> {
         let path = AbsolutePath::try_from(staging_path).map_err(PlaceError::Path)?;

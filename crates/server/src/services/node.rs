@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use cuttle_csi::v1;
 use cuttle_csi::v1::node_server::Node;
-use cuttle_model::NodeId;
-use cuttle_node::rbd::RbdNode;
+use cuttle_model::{ClusterId, NodeId};
+use cuttle_node::VolumeId;
+use cuttle_node::rbd::{RbdNode, UnstageError};
 use tonic::{Request, Response, Status};
 
 use super::node_reply;
@@ -15,9 +17,12 @@ use super::plan::{doing, fingerprint};
 use super::unserved::unserved;
 use crate::boundary::node as boundary;
 use crate::cluster_directory::ClusterDirectory;
-use crate::dispatch::{Hold, Key, LaneName};
+use crate::dispatch::{Fingerprint, Hold, Key, LaneName};
 use crate::rim::{Call, Failed, Plan, Shared, Visit};
 use crate::rpc::Rpc;
+
+/// How long the record of a staging may take to be read, to learn a static volume's lane.
+const RECORD_PATIENCE: Duration = Duration::from_secs(2);
 
 /// What a process needs to serve Node for RBD.
 #[derive(Debug)]
@@ -30,21 +35,6 @@ pub struct RbdNodeParts {
     pub id: NodeId,
     /// Where this node stands: keys `topology.<driver>/<label>` and their values.
     pub topology: BTreeMap<String, String>,
-}
-
-impl RbdNodeParts {
-    /// The volume's cluster, for its lane; volumes whose handle does not tell a configured one count
-    /// as of one without a name, so that there are no more lanes than clusters.
-    fn cluster_of(&self, volume_id: &str) -> Arc<str> {
-        let known = cuttle_model::VolumeHandle::parse(volume_id)
-            .ok()
-            .filter(|handle| self.clusters.snapshot().find(handle.cluster()).is_some());
-        Arc::from(
-            known
-                .as_ref()
-                .map_or("", |handle| handle.cluster().as_str()),
-        )
-    }
 }
 
 /// Serves Node, or says that this process does not.
@@ -72,6 +62,49 @@ impl NodeService {
         })?;
         let call = Call::begin(&self.shared, rpc, request.metadata());
         Ok((call, Arc::clone(parts)))
+    }
+
+    /// The volume's cluster, for its lane: what its handle tells, or for a static volume the record
+    /// of its staging. One that neither tells counts as of a cluster without a name, and one that is
+    /// not configured as well, so that there are no more lanes than clusters.
+    async fn cluster_of(
+        &self,
+        visit: &Visit,
+        parts: &Arc<RbdNodeParts>,
+        of: Staging<'_>,
+    ) -> Arc<str> {
+        let known = |id: &ClusterId| parts.clusters.snapshot().find(id).is_some();
+        let by_handle = cuttle_model::VolumeHandle::parse(of.volume.as_str()).ok();
+        if let Some(handle) = by_handle.filter(|handle| known(handle.cluster())) {
+            return Arc::from(handle.cluster().as_str());
+        }
+        let recorded = self.recorded(visit, parts, of).await.filter(known);
+        Arc::from(recorded.as_ref().map_or("", ClusterId::as_str))
+    }
+
+    /// The cluster in the record of a staging. A disk that does not answer only costs the name.
+    async fn recorded(
+        &self,
+        visit: &Visit,
+        parts: &Arc<RbdNodeParts>,
+        of: Staging<'_>,
+    ) -> Option<ClusterId> {
+        let path = of.path?.to_owned();
+        let plan = Plan {
+            doing: doing("find the cluster of", of.volume.as_str()),
+            keys: vec![question("cluster", &path)],
+            lane: LaneName::Probe,
+            fingerprint: of.fingerprint,
+        };
+        let soon = Instant::now().checked_add(RECORD_PATIENCE);
+        let visit = Visit {
+            deadline: visit.deadline.min(soon).or(soon),
+            ..visit.clone()
+        };
+        let (parts, volume) = (Arc::clone(parts), of.volume.clone());
+        let work = move || Ok::<_, UnstageError>(parts.node.staged_from(&volume, &path));
+        let found = self.shared.run(&visit, plan, work).await.ok()?;
+        found.as_ref().clone()
     }
 
     async fn stage(
@@ -105,10 +138,16 @@ impl NodeService {
         let fingerprint = fingerprint(&wire);
         let request =
             boundary::unstage(&wire).map_err(|mistakes| Failed::new(doing.clone(), mistakes))?;
+        let staging = Staging {
+            volume: &request.id,
+            path: Some(&request.staging_path),
+            fingerprint,
+        };
+        let cluster = self.cluster_of(&visit, &parts, staging).await;
         let plan = Plan {
             doing,
             keys: vec![alone(request.id.as_str())],
-            lane: LaneName::Unstage(parts.cluster_of(&wire.volume_id)),
+            lane: LaneName::Unstage(cluster),
             fingerprint,
         };
         let work = move || parts.node.unstage(&request);
@@ -166,13 +205,18 @@ impl NodeService {
     ) -> Result<v1::NodeExpandVolumeResponse, Failed> {
         let doing = doing("grow", &wire.volume_id);
         let fingerprint = fingerprint(&wire);
-        let lane = LaneName::Stage(parts.cluster_of(&wire.volume_id));
         let request =
             boundary::expand(wire).map_err(|mistakes| Failed::new(doing.clone(), mistakes))?;
+        let staging = Staging {
+            volume: &request.id,
+            path: request.staging_path.as_deref(),
+            fingerprint,
+        };
+        let cluster = self.cluster_of(&visit, &parts, staging).await;
         let plan = Plan {
             doing,
             keys: vec![alone(request.id.as_str())],
-            lane,
+            lane: LaneName::Stage(cluster),
             fingerprint,
         };
         let work = move || parts.node.expand(&request);
@@ -228,6 +272,13 @@ impl NodeService {
             Err(failed) => node_reply::unhealthy(wire.volume_id, failed),
         }
     }
+}
+
+/// What a request says of a staging.
+struct Staging<'a> {
+    volume: &'a VolumeId,
+    path: Option<&'a Path>,
+    fingerprint: Fingerprint,
 }
 
 fn alone(id: &str) -> (Key, Hold) {
