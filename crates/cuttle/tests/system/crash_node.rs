@@ -1,6 +1,8 @@
 //! The node plugin is killed at every outside call of stage and unstage in turn; the repeat, or
 //! the way back, must end with exactly the right mounts, devices and processes.
 
+use std::cell::RefCell;
+
 use cuttle_csi::v1;
 
 use crate::calls::{MIB, mount_capability, publish_request, unpublish_request, unstage_request};
@@ -17,6 +19,8 @@ struct Stage {
     world: World,
     driver: Running,
     volume: v1::Volume,
+    /// What the volume holds.
+    written: RefCell<Option<String>>,
 }
 
 impl Stage {
@@ -31,6 +35,7 @@ impl Stage {
             world,
             driver,
             volume,
+            written: RefCell::new(None),
         }
     }
 
@@ -39,7 +44,8 @@ impl Stage {
             .stage_request(&self.volume, staging, mount_capability("ext4"))
     }
 
-    /// Publishes, writes, reads back, unpublishes: the staging must really work.
+    /// Publishes, writes, reads back, unpublishes: the staging must really work, and show what the
+    /// last one has written.
     fn prove_use(&self, on: &Running, staging: &std::path::Path, text: &str) {
         let target = self.world.path("target");
         on.client
@@ -51,6 +57,8 @@ impl Stage {
             ))
             .expect("a publication");
         let file = target.join("proof");
+        let before = std::fs::read_to_string(&file).ok();
+        assert_eq!(before, self.written.replace(Some(text.to_owned())));
         std::fs::write(&file, text).expect("a write through the mount");
         assert_eq!(std::fs::read_to_string(&file).expect("a read"), text);
         on.client
@@ -217,4 +225,55 @@ fn a_publication_survives_kills_and_never_doubles() {
         }
     }
     panic!("still killed at call {CALLS_BOUND}");
+}
+
+/// What formatting is made of: looking, noting, making, taking the note back, mounting.
+const AROUND_MKFS: [&str; 6] = [
+    "kill@1:host.blkid",
+    "kill@1:rados.write",
+    "kill@1:host.mkfs",
+    "kill@2:rados.write",
+    "kill@2:host.blkid",
+    "kill@1:host.mount",
+];
+
+/// The tests of the node operations kill the first stage of an empty image at every call; here it
+/// is the driver's whole process, and what it leaves to another one, around the formatting.
+#[test]
+fn a_first_stage_that_was_killed_around_mkfs_is_finished_by_its_repeat() {
+    let world = World::new();
+    let driver = world.start(&[]);
+    for (fs_type, mib) in [("ext4", 64), ("xfs", 320)] {
+        for (n, fault) in AROUND_MKFS.iter().enumerate() {
+            let name = format!("pvc-{fs_type}-{n}");
+            let volume = driver.client.create(world.create_request(&name, mib * MIB));
+            let volume = volume.expect("a volume");
+            let staging = world.make_dir(&name);
+            let stage = world.stage_request(&volume, &staging, mount_capability(fs_type));
+            let mut doomed = world.start_named("doomed", &[&format!("--inject-fault={fault}")]);
+            let first = doomed.client.node_stage_volume(stage.clone());
+            doomed.was_killed(&first);
+
+            let fresh = world.start_named("fresh", &[]);
+            let unstage = unstage_request(&volume.volume_id, &staging);
+            // Every other one is undone before it is done again.
+            for way in [true, false] {
+                if way == (n % 2 == 0) {
+                    let undone = fresh.client.node_unstage_volume(unstage.clone());
+                    undone.unwrap_or_else(|status| panic!("{fs_type}, {fault}: {status}"));
+                }
+            }
+            let staged = fresh.client.node_stage_volume(stage);
+            staged.unwrap_or_else(|status| panic!("{fs_type}, {fault}: {status}"));
+            let file = staging.join(&volume.volume_id).join("file");
+            std::fs::write(&file, "text").expect("a write to the file system");
+            let unstaged = fresh.client.node_unstage_volume(unstage);
+            unstaged.expect("an end of the staging");
+            let left = format!("after {fault} with {fs_type}");
+            world.assert_host_clean(&[&driver, &fresh, &doomed], &left);
+            let delete = world.delete_request(&volume.volume_id);
+            driver.client.delete_volume(delete).expect("a deletion");
+        }
+    }
+    world.assert_ceph_empty("after the volumes were deleted");
 }
