@@ -13,6 +13,7 @@
 
 mod bad_existing;
 mod bad_input;
+mod bad_node_input;
 mod calls;
 mod cephfs;
 mod crash_controller;
