@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use cuttle_testbed::{Cluster, StartOptions};
+use cuttle_testbed::{Cluster, StartOptions, until};
 use tonic::Code;
 
 use crate::calls::{
@@ -300,4 +300,80 @@ fn unmounting_works_while_another_cluster_hangs() {
     two.healthy.assert_host_clean(&[], "of the healthy cluster");
     two.stopped
         .assert_host_clean(&[&driver], "of the cluster that hung");
+}
+
+#[test]
+fn a_stage_ends_without_its_osd_and_its_repeat_succeeds_with_it() {
+    let world = World::on(Cluster::start(&StartOptions::default()).expect("a cluster of its own"));
+    // The one job is still at work when the last of its repeats comes.
+    let driver = world.start(&["--ceph-timeout=20s"]);
+    let create = |name: &str| {
+        let request = world.create_request(name, 64 * MIB);
+        driver.client.create(request).expect("a volume")
+    };
+    let (used, late) = (create("used"), create("late"));
+    let capability = mount_capability("ext4");
+    let (staging, target) = (world.make_dir("used/staging"), world.path("used/target"));
+    let stage = world.stage_request(&used, &staging, capability.clone());
+    driver.client.node_stage_volume(stage).expect("a staging");
+    let publish = publish_request(&used, &staging, &target, capability.clone());
+    let published = driver.client.node_publish_volume(publish);
+    published.expect("a publication");
+
+    world.cluster.pause_osd().expect("a stopped OSD");
+    let place = world.make_dir("late/staging");
+    let request = world.stage_request(&late, &place, capability.clone());
+    let ended = |client: &Client, limit| {
+        let status = client
+            .stage_within(request.clone(), limit)
+            .expect_err("no OSD");
+        assert_eq!(status.code(), Code::DeadlineExceeded, "{status}");
+        // What is being done, and what comes of it.
+        for word in ["CUTTLE-1703", "rados.", "repeat the request to join it"] {
+            assert!(status.message().contains(word), "{status}");
+        }
+    };
+    ended(&driver.client, Duration::from_secs(2));
+    let socket = driver.driver.socket().unwrap();
+    std::thread::scope(|scope| {
+        for _ in 0..16 {
+            scope.spawn(|| ended(&Client::connect(socket), Duration::from_secs(2)));
+        }
+    });
+    let joined = driver
+        .driver
+        .log_text()
+        .matches("joined a running request")
+        .count();
+    assert_eq!(joined, 16, "of the repeats");
+    // The pod that is there already can go.
+    let unpublish = unpublish_request(&used.volume_id, &target);
+    let unpublished = driver.client.node_unpublish_volume(unpublish);
+    unpublished.expect("an end of the publication");
+
+    world.cluster.resume_osd().expect("a running OSD");
+    let spoilt = [
+        // The job that the outage has spoilt, and the watches that it has left.
+        Code::DeadlineExceeded,
+        Code::Unavailable,
+        Code::FailedPrecondition,
+    ];
+    until("the repeat succeeds", Duration::from_secs(120), || {
+        let repeated = driver.client.node_stage_volume(request.clone());
+        repeated.map(drop).map_err(|status| {
+            assert!(spoilt.contains(&status.code()), "{status}");
+            status.to_string()
+        })
+    })
+    .unwrap();
+    assert!(place.join(&late.volume_id).join("lost+found").exists());
+    for (volume, staging) in [(&late, &place), (&used, &staging)] {
+        let unstage = unstage_request(&volume.volume_id, staging);
+        let unstaged = driver.client.node_unstage_volume(unstage);
+        unstaged.expect("an end of the staging");
+        let delete = world.delete_request(&volume.volume_id);
+        driver.client.delete_volume(delete).expect("a deletion");
+    }
+    world.assert_ceph_empty("after the outage");
+    world.assert_host_clean(&[&driver], "after the outage");
 }
