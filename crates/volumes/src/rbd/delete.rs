@@ -219,6 +219,7 @@ impl Deletion<'_> {
         if let Some(present) = &target.present {
             self.refuse_in_use(image, present)?;
             if target.beside.has_snapshots {
+                self.refuse_half_flattened(image, present)?;
                 self.clear_snapshots(image, present, image)?;
             }
             // librbd moves an image without a header, too, but the manager stumbles over it.

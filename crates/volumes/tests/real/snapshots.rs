@@ -1,9 +1,10 @@
 //! Snapshots, restores and clones: their whole life, in every order.
 
 use cuttle_model::{Class, Explain, chain};
+use cuttle_volumes::rbd::DeleteError;
 use cuttle_volumes::{Deleted, SourceKind};
 
-use crate::setup::{random_name, setup};
+use crate::setup::{random_name, setup, when_free};
 use crate::taken::{Taking as _, image_of};
 
 #[test]
@@ -122,4 +123,33 @@ fn what_is_not_there_is_not_taken() {
         assert_eq!(refused.class(), Class::Absent, "{}", chain(&refused));
     }
     setup.assert_nothing_left("nothing made");
+}
+
+#[test]
+fn what_was_flattened_by_hand_takes_nothing_from_its_clones() {
+    let setup = setup();
+    let volume = setup.volume("pvc");
+    setup.write(&image_of(&volume), 5 << 20, b"of the volume");
+    let snapshot = setup.take("s", &volume).unwrap();
+    let restored = setup.restore("r", &snapshot, &[]).unwrap();
+    let clone = setup.clone_of("c", &restored, &[]).unwrap();
+    let data = setup.data(&image_of(&clone));
+    assert_eq!(data[5 << 20..][..13], *b"of the volume");
+    let flatten = |image: &str| {
+        let words = ["flatten", "--no-progress", &setup.spec(image)];
+        setup.witness.rbd(&words).unwrap();
+    };
+    flatten(&image_of(&restored));
+    let refused = when_free(|| setup.delete(&restored.handle)).unwrap_err();
+    assert_eq!(refused.class(), Class::Unmet, "{}", chain(&refused));
+    assert!(matches!(refused, DeleteError::HalfFlattened { .. }));
+    when_free(|| setup.drop(&snapshot)).unwrap();
+    when_free(|| setup.delete(&volume.handle)).unwrap();
+    assert!(setup.data(&image_of(&clone)) == data);
+    // What the error advises.
+    flatten(&image_of(&clone));
+    when_free(|| setup.delete(&restored.handle)).unwrap();
+    assert!(setup.data(&image_of(&clone)) == data);
+    when_free(|| setup.delete(&clone.handle)).unwrap();
+    setup.assert_nothing_left("all deleted");
 }

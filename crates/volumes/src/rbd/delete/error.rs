@@ -45,6 +45,12 @@ pub enum DeleteError {
         /// Their names.
         snapshots: Vec<String>,
     },
+    /// The image was flattened, its snapshots were not, and they have clones.
+    #[error("image {image} was flattened without its snapshots, which have clones")]
+    HalfFlattened {
+        /// The image.
+        image: ImageName,
+    },
     /// Another image has the name of the one to be removed.
     #[error(
         "image {image} is another than the record's: its id is {present}, the record's {recorded}"
@@ -89,6 +95,7 @@ impl Explain for DeleteError {
             Self::Image { .. } => Code::new(1423),
             Self::Encrypted { .. } => Code::new(1424),
             Self::HasSnapshots { .. } => Code::new(1425),
+            Self::HalfFlattened { .. } => Code::new(1426),
             Self::Replaced { .. } => Code::new(1444),
         }
     }
@@ -101,6 +108,7 @@ impl Explain for DeleteError {
             Self::Journal(error) => error.class(),
             Self::InUse { .. }
             | Self::HasSnapshots { .. }
+            | Self::HalfFlattened { .. }
             | Self::Replaced { .. }
             | Self::Held { .. }
             | Self::Encrypted { .. } => Class::Unmet,
@@ -116,6 +124,7 @@ impl Explain for DeleteError {
             Self::Journal(_) | Self::Source(_) | Self::Image { .. } => Left::MaybeRunning,
             Self::InUse { .. }
             | Self::HasSnapshots { .. }
+            | Self::HalfFlattened { .. }
             | Self::Replaced { .. }
             | Self::Held { .. }
             | Self::Encrypted { .. } => Left::Nothing,
@@ -136,6 +145,10 @@ impl Explain for DeleteError {
             Self::HasSnapshots { image, .. } => format!(
                 "they were taken by hand or by a schedule, or are being taken now: remove those \
                  that nobody needs with `rbd snap rm {image}@SNAPSHOT`, then repeat"
+            ),
+            Self::HalfFlattened { image } => format!(
+                "removing it would take from the clones what they show: flatten these, which \
+                 `rbd children --all {image}` lists, with `rbd flatten`, then repeat"
             ),
             Self::Replaced { image, .. } => format!(
                 "find out with `rbd info {image}` which of the two is wanted; nothing was touched"

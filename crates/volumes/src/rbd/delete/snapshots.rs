@@ -68,6 +68,32 @@ impl Deletion<'_> {
         Ok(())
     }
 
+    /// Refuses the deletion of an image that somebody has flattened without its snapshots (it lacks
+    /// deep-flatten), while these have clones and still show the image's former parent.
+    ///
+    /// librbd (Ceph 16) cannot remove it, because of the clones, but before it finds that out it
+    /// tells the parent that nothing shows it any more: the parent could be removed then, and the
+    /// clones would lose what they show.
+    pub(super) fn refuse_half_flattened(
+        &self,
+        image: &ImageName,
+        id: &ImageId,
+    ) -> Result<(), DeleteError> {
+        let failed = |error| self.image(image, error);
+        if self.io.parent_by_id(id, None).map_err(failed)?.is_some() {
+            return Ok(());
+        }
+        let snapshots = self.io.snapshots_by_id(id).map_err(failed)?;
+        for snapshot in snapshots.unwrap_or_default() {
+            let parent = self.io.parent_by_id(id, Some(snapshot.id));
+            if snapshot.clones > 0 && parent.map_err(failed)?.is_some() {
+                let image = image.clone();
+                return Err(DeleteError::HalfFlattened { image });
+            }
+        }
+        Ok(())
+    }
+
     /// Removes the image that ceph-csi puts between a volume and its clone, and which goes with the
     /// clone.
     pub(super) fn remove_between(&self, target: &Target) -> Result<(), DeleteError> {
