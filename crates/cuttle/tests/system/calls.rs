@@ -136,6 +136,34 @@ impl Client {
         reply.map(drop)
     }
 
+    /// Deletes with a limit of the caller's own.
+    pub(crate) fn delete_within(
+        &self,
+        request: v1::DeleteVolumeRequest,
+        limit: Duration,
+    ) -> Result<(), Status> {
+        let mut request = Request::new(request);
+        request.set_timeout(limit);
+        let mut client = v1::controller_client::ControllerClient::new(self.channel.clone());
+        let reply = self.runtime.block_on(client.delete_volume(request));
+        reply.map(drop)
+    }
+
+    /// Expands with a limit of the caller's own.
+    pub(crate) fn expand_within(
+        &self,
+        request: v1::ControllerExpandVolumeRequest,
+        limit: Duration,
+    ) -> Result<(), Status> {
+        let mut request = Request::new(request);
+        request.set_timeout(limit);
+        let mut client = v1::controller_client::ControllerClient::new(self.channel.clone());
+        let reply = self
+            .runtime
+            .block_on(client.controller_expand_volume(request));
+        reply.map(drop)
+    }
+
     /// Creates a volume and gives back what the provisioner would keep of the answer.
     pub(crate) fn create(&self, request: v1::CreateVolumeRequest) -> Result<v1::Volume, Status> {
         self.create_volume(request)

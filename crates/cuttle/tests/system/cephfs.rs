@@ -1,14 +1,16 @@
 //! CephFS volumes through the real binary: beside RBD in one process, killed at every call, in a
-//! storm, with bad input, and searched for keys.
+//! storm, with a daemon that stands still, with bad input, and searched for keys.
 
 mod bad_input;
 mod crash;
+mod hang;
 mod secrets;
 mod storm;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use cuttle_csi::v1;
+use cuttle_testbed::Cluster;
 use tonic::Code;
 
 use crate::calls::{Client, GIB, MIB};
@@ -26,6 +28,11 @@ struct FsWorld {
 impl FsWorld {
     fn new() -> Self {
         Self::in_world(World::new())
+    }
+
+    /// The same, on a cluster of the test's own.
+    fn on(cluster: Cluster) -> Self {
+        Self::in_world(World::on(cluster))
     }
 
     fn in_world(world: World) -> Self {

@@ -11,6 +11,8 @@ use serde_json::Value;
 
 use corner::{Corner, failed, succeeded};
 
+pub(crate) use corner::mount_as_admin;
+
 const MIB: usize = 1 << 20;
 
 fn created(program: Program) -> Value {

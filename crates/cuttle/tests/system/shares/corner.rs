@@ -217,6 +217,11 @@ fn keyring(dir: &Path, user: &str, key: &str) -> PathBuf {
     path
 }
 
+/// The administrator's mount of a directory; mount point and keyring are made below `dir`.
+pub(crate) fn mount_as_admin(cluster: &Cluster, dir: &Path, path: &str) -> Result<Mounted, String> {
+    mount(cluster, dir, "admin", &cluster.admin_key(), path)
+}
+
 fn mount(
     cluster: &Cluster,
     dir: &Path,
