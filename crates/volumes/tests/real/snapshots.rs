@@ -153,3 +153,44 @@ fn what_was_flattened_by_hand_takes_nothing_from_its_clones() {
     when_free(|| setup.delete(&clone.handle)).unwrap();
     setup.assert_nothing_left("all deleted");
 }
+
+#[test]
+fn twenty_restores_of_one_snapshot_at_once() {
+    let setup = setup();
+    let volume = setup.volume("pvc");
+    setup.write(&image_of(&volume), 5 << 20, b"of the volume");
+    let snapshot = setup.take("s", &volume).unwrap();
+    // The snapshot needs its volume no longer.
+    when_free(|| setup.delete(&volume.handle)).unwrap();
+    let restored: Vec<_> = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..20_u64)
+            .map(|number| {
+                let mut request = setup.request(&format!("r{number}"), &[]);
+                // Every other is bigger than the snapshot.
+                request.range = crate::setup::range(16 + number % 2 * 8, None);
+                request.source = Some(cuttle_volumes::ContentSource {
+                    kind: SourceKind::Snapshot,
+                    handle: snapshot.handle.clone(),
+                });
+                let setup = &setup;
+                scope.spawn(move || setup.create(&request).unwrap())
+            })
+            .collect();
+        workers
+            .into_iter()
+            .map(|worker| worker.join().unwrap())
+            .collect()
+    });
+    for (number, volume) in restored.iter().enumerate() {
+        let data = setup.data(&image_of(volume));
+        let size = if number % 2 == 0 { 16 << 20 } else { 24 << 20 };
+        assert_eq!(data.len(), size, "r{number}");
+        assert_eq!(data[5 << 20..][..13], *b"of the volume", "r{number}");
+        assert!(data[16 << 20..].iter().all(|byte| *byte == 0), "r{number}");
+    }
+    when_free(|| setup.drop(&snapshot)).unwrap();
+    for volume in &restored {
+        when_free(|| setup.delete(&volume.handle)).unwrap();
+    }
+    setup.assert_nothing_left("all deleted");
+}
