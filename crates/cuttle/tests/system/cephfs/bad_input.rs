@@ -294,7 +294,7 @@ fn bad_handles_sizes_and_keys_of_other_calls_are_refused() {
         "no range",
         &status,
         INVALID,
-        &["capacity_range.required_bytes"],
+        &["capacity_range", "is missing"],
     );
     let status = expand(&|r| r.capacity_range = range(0, GIB));
     assert_refused(
