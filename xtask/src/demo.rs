@@ -1,4 +1,5 @@
-//! `cargo xtask demo`: one volume's whole life on a real Ceph cluster, step by step.
+//! `cargo xtask demo`: the whole life of an RBD and of a CephFS volume on a real Ceph cluster, step by
+//! step.
 //!
 //! Everything goes over the CSI sockets exactly as the sidecars and kubelet would do it; at the
 //! end Ceph's own programs and the kernel's tables are asked what is left.
@@ -7,6 +8,7 @@ mod journey;
 mod ledger;
 mod payload;
 mod proof;
+mod share;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -18,6 +20,7 @@ use serde_json::{Value, json};
 use self::journey::Journey;
 use self::ledger::Ledger;
 use self::proof::Proof;
+use self::share::Share;
 use crate::installation::{Installation, Places, Role};
 use crate::screen::{Form, Screen};
 use crate::{Failure, down, environment};
@@ -59,7 +62,7 @@ pub(crate) fn run(options: &DemoOptions, screen: &mut Screen) -> Result<(), Fail
     let dir = std::path::absolute(&dir).unwrap_or(dir);
     down::remove(&dir)?;
 
-    screen.title("One RBD volume's whole life, on a real Ceph cluster");
+    screen.title("The whole life of an RBD and of a CephFS volume, on a real Ceph cluster");
     let mut ledger = Ledger::new(screen);
     let result = live(&dir, &program, options.keep, &mut ledger);
     let steps = ledger.into_steps();
@@ -103,10 +106,14 @@ fn live(dir: &Path, program: &Path, keep: bool, ledger: &mut Ledger<'_>) -> Resu
             .into_iter()
             .map(start)
             .collect::<Result<Vec<Driver>, _>>()?;
-        let detail = format!("{} processes: controller, node-a, node-b", drivers.len());
+        let detail = format!(
+            "{} processes, each with both drivers: controller, node-a, node-b",
+            drivers.len()
+        );
         Ok((drivers, detail))
     })?;
     Journey::begin(&installation)?.run(ledger)?;
+    Share::begin(&installation)?.run(ledger)?;
     if !keep {
         ledger.step("stop the driver", || {
             for driver in &mut drivers {

@@ -22,6 +22,12 @@ use crate::workload::{Secrets, Workload};
 /// The name that the driver goes by.
 pub(crate) const DRIVER_NAME: &str = "rbd.csi.ceph.com";
 
+/// The name that the driver for CephFS goes by.
+pub(crate) const CEPHFS_DRIVER_NAME: &str = "cephfs.csi.ceph.com";
+
+/// The name of the Ceph user for CephFS volumes.
+const CEPHFS_USER: &str = "csi-cephfs";
+
 /// What a process of the driver serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Role {
@@ -76,6 +82,11 @@ impl Places {
         self.work().join(format!("{}.sock", role.name()))
     }
 
+    /// The socket on which a process serves CephFS.
+    pub(crate) fn cephfs_socket(&self, role: Role) -> PathBuf {
+        self.work().join(format!("{}-cephfs/csi.sock", role.name()))
+    }
+
     /// The log of a process.
     pub(crate) fn log(&self, role: Role) -> PathBuf {
         self.work().join(format!("{}.log", role.name()))
@@ -101,6 +112,7 @@ pub(crate) struct Installation {
     pub(crate) cluster: Cluster,
     pub(crate) provisioner: Secrets,
     pub(crate) node: Secrets,
+    pub(crate) cephfs: Secrets,
 }
 
 impl Installation {
@@ -145,11 +157,27 @@ impl Installation {
             "csi-rbd-node",
             &[("mon", rbd), ("mgr", "allow rw"), ("osd", rbd)],
         )?;
+        let cephfs = user(
+            CEPHFS_USER,
+            &[
+                ("mon", "allow r fsname=cephfs"),
+                ("mgr", "allow rw"),
+                (
+                    "osd",
+                    "allow rw tag cephfs metadata=cephfs, allow rw tag cephfs data=cephfs",
+                ),
+                (
+                    "mds",
+                    "allow r fsname=cephfs path=/volumes, allow rws fsname=cephfs path=/volumes/csi",
+                ),
+            ],
+        )?;
         Ok(Self {
             places,
             cluster,
             provisioner,
             node,
+            cephfs,
         })
     }
 
@@ -163,6 +191,7 @@ impl Installation {
             "clusterID": self.cluster.fsid(),
             "monitors": [self.cluster.monitors()],
             "rbd": { "listing": { "credentialsDirectory": listing, "pools": ["rbd"] } },
+            "cephFS": { "createSubvolumeGroup": true },
         }]);
         for (dir, name, content) in [
             (&listing, "userID", "csi-rbd-listing"),
@@ -207,16 +236,42 @@ impl Installation {
         options
     }
 
-    /// Starts one process of the driver and waits until it serves.
+    /// Starts one process with both drivers and waits until it serves.
     pub(crate) fn start(
         &self,
         role: Role,
         program: &Path,
         detached: bool,
     ) -> Result<Driver, Failure> {
-        let mut options = self.options(role, program).arg("--v=5");
+        let (rbd, cephfs) = (self.places.socket(role), self.places.cephfs_socket(role));
+        if let Some(dir) = cephfs.parent() {
+            std::fs::create_dir_all(dir).map_err(|error| {
+                Failure::because(format!("cannot make {}", dir.display()), &error)
+            })?;
+        }
+        let mut options = self
+            .options(role, program)
+            .arg("--v=5")
+            .arg("--type=rbd,cephfs")
+            .arg(format!("--drivername={DRIVER_NAME},{CEPHFS_DRIVER_NAME}"))
+            .arg(format!(
+                "--endpoint=unix://{},unix://{}",
+                rbd.display(),
+                cephfs.display()
+            ));
         options.detached = detached;
         Ok(Driver::start(&options)?)
+    }
+
+    /// What a StorageClass for CephFS and its secrets would give to the driver.
+    pub(crate) fn cephfs_workload(&self) -> Workload {
+        let mut workload = Workload::new(self.cluster.fsid(), "", self.cephfs.clone());
+        let parameters = [("clusterID", self.cluster.fsid()), ("fsName", "cephfs")];
+        workload.parameters = parameters
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .into();
+        workload.fs_type = String::new();
+        workload
     }
 
     /// What a StorageClass and its secrets would give to the driver.

@@ -12,6 +12,11 @@ pub enum Invocation {
     Serve(Vec<String>),
     /// Export one image as a file; started by the driver itself.
     ImageExport,
+    /// Keep one ceph-fuse mount; started by the driver itself where the small program for it is
+    /// not installed.
+    Keeper,
+    /// Have the session of a dead CephFS client ended; started by a keeper.
+    EndSession,
     /// Work on shares of the old CephFS provisioner, with these arguments.
     Share(Caller, Vec<String>),
     /// Look at a cluster, a node or classes, with these arguments.
@@ -54,6 +59,8 @@ impl Invocation {
             Some("serve") => Self::Serve(arguments.split_off(1)),
             Some("image-export") if arguments.len() == 1 => Self::ImageExport,
             Some("doctor") => Self::Doctor(arguments.split_off(1)),
+            Some("keeper") if arguments.len() == 1 => Self::Keeper,
+            Some("end-session") if arguments.len() == 1 => Self::EndSession,
             Some("share") => Self::Share(Caller::Cuttle, arguments.split_off(1)),
             Some("help" | "-h" | "--help" | "-help") => Self::Help,
             Some(first) if first.starts_with('-') => Self::Serve(arguments),
@@ -89,9 +96,11 @@ mod tests {
     }
 
     #[test]
-    fn exports_are_started_whatever_the_program_is_called() {
+    fn helpers_are_started_whatever_the_program_is_called() {
         assert_eq!(read("cephcsi", &["image-export"]), Invocation::ImageExport);
         assert_eq!(read("cuttle", &["image-export"]), Invocation::ImageExport);
+        assert_eq!(read("cephcsi", &["keeper"]), Invocation::Keeper);
+        assert_eq!(read("cuttle", &["end-session"]), Invocation::EndSession);
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 pub mod config;
 pub mod doctor;
+mod end_session;
 pub mod flags;
 pub mod invocation;
 mod key_file;

@@ -27,6 +27,11 @@ pub fn run(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
             keep_memory_private();
             cuttle_image_export::main_from_stdin()
         }
+        Invocation::Keeper => cuttle_keeper::main_from_stdin(),
+        Invocation::EndSession => {
+            keep_memory_private();
+            crate::end_session::main_from_stdin()
+        }
         Invocation::Share(caller, arguments) => share_with(caller, &arguments),
         Invocation::Doctor(arguments) => doctor_with(&arguments),
         Invocation::Help => {

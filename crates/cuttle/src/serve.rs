@@ -65,6 +65,15 @@ pub enum ServeError {
         #[source]
         source: std::io::Error,
     },
+    /// The directory of a driver's socket cannot hold what nodes keep beside it.
+    #[error("cannot keep records beside the socket of driver {driver}")]
+    Place {
+        /// The driver.
+        driver: String,
+        /// What is wrong with the path.
+        #[source]
+        source: cuttle_host::PathRefused,
+    },
     /// A server ended by itself.
     #[error("the server ended by itself")]
     Server(#[source] cuttle_server::ServeError),
@@ -77,6 +86,7 @@ impl Explain for ServeError {
             Self::PodIp { .. } => Code::new(1110),
             Self::Start { .. } => Code::new(1107),
             Self::Server(_) => Code::new(1108),
+            Self::Place { .. } => Code::new(1119),
         }
     }
 
@@ -86,6 +96,7 @@ impl Explain for ServeError {
             Self::PodIp { .. } => Class::Invalid,
             Self::Start { .. } => Class::Full,
             Self::Server(_) => Class::Bug,
+            Self::Place { .. } => Class::Invalid,
         }
     }
 
@@ -98,6 +109,7 @@ impl Explain for ServeError {
                     .into(),
             ),
             Self::Start { .. } => Some("raise the limits on processes and open files".into()),
+            Self::Place { .. } => Some("choose another --endpoint".into()),
             Self::Server(_) => None,
         }
     }
@@ -264,13 +276,18 @@ fn services(
             source,
         }
     })?;
+    let node = driver.node_service.then(|| parts.node(driver)).transpose();
+    let node = node.map_err(|source| ServeError::Place {
+        driver: driver.name.to_string(),
+        source,
+    })?;
     Ok(DriverServices {
         name: driver.name.clone(),
         version: VERSION.to_owned(),
         listener,
         readiness: Readiness::new(),
         controller: driver.controller_service.then(|| parts.controller(driver)),
-        node: driver.node_service.then(|| parts.node(driver)).flatten(),
+        node,
     })
 }
 

@@ -65,6 +65,8 @@ pub struct DriverSettings {
     pub set_metadata: bool,
     /// How deep clones may be stacked, and how many snapshots an image may have.
     pub clone_limits: CloneLimits,
+    /// Mount options of ceph-fuse for clusters whose entry has none.
+    pub fuse_mount_options: String,
 }
 
 /// How kubelet learns of a driver.

@@ -1,4 +1,5 @@
-//! Where a keeper is found: a socket and a status file beside it, named after the volume.
+//! Where a keeper is found: a socket and a status file beside it, named after the volume and its
+//! mountpoint.
 
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -45,12 +46,20 @@ pub enum PostError {
 }
 
 impl Post {
-    /// The post for a volume in a directory of the node.
+    /// The post for a volume that is mounted at a place, in a directory of the node.
     ///
     /// # Errors
     /// When the directory's name is too long for a file in it.
-    pub fn of(directory: &AbsolutePath, volume: &str) -> Result<Self, PathRefused> {
-        let digest = Sha256::digest(volume.as_bytes());
+    pub fn of(
+        directory: &AbsolutePath,
+        volume: &str,
+        mountpoint: &AbsolutePath,
+    ) -> Result<Self, PathRefused> {
+        let digest = Sha256::new()
+            .chain_update(volume.as_bytes())
+            .chain_update([0])
+            .chain_update(mountpoint.as_path().as_os_str().as_encoded_bytes())
+            .finalize();
         let mut stem: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
         stem.truncate(DIGITS);
         let stem = format!("fuse-{stem}");
@@ -218,7 +227,8 @@ mod tests {
     }
 
     fn post(directory: &Path, volume: &str) -> Post {
-        Post::of(&AbsolutePath::new(directory).unwrap(), volume).unwrap()
+        let mountpoint = AbsolutePath::new("/staging").unwrap();
+        Post::of(&AbsolutePath::new(directory).unwrap(), volume, &mountpoint).unwrap()
     }
 
     #[test]
@@ -244,7 +254,7 @@ mod tests {
     #[test]
     fn a_directory_that_does_not_exist_has_no_keepers() {
         let nowhere = AbsolutePath::new("/nowhere/at/all").unwrap();
-        let post = Post::of(&nowhere, "v").unwrap();
+        let post = Post::of(&nowhere, "v", &nowhere).unwrap();
         assert!(post.reach(Duration::from_secs(1)).unwrap().is_none());
         assert!(post.status(&host()).unwrap().is_none());
         assert!(Post::all(&nowhere).unwrap().is_empty());

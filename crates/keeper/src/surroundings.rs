@@ -66,7 +66,8 @@ impl Parts {
     pub(crate) fn of(order: &Order) -> Result<Self, String> {
         let faults = FaultPlan::parse(&order.faults).map_err(|error| chain(&error))?;
         let host = Host::new(Doors::new(faults).host);
-        let post = Post::of(&order.directory, &order.volume).map_err(|error| chain(&error))?;
+        let post = Post::of(&order.directory, &order.volume, &order.mountpoint);
+        let post = post.map_err(|error| chain(&error))?;
         let told = |error: cuttle_host::Error| chain(&error);
         let keeper = host.process_identity(std::process::id()).map_err(told)?;
         let keeper = keeper.ok_or_else(|| "this process is not to be seen in /proc".to_owned())?;

@@ -12,7 +12,7 @@ use crate::parameters::{AttachParameters, RuleText, boolean, refuse_encryption};
 
 mod cephfs;
 
-pub use cephfs::{CephfsContext, CephfsPlace};
+pub use cephfs::{CephfsContext, CephfsPlace, ToldSubvolume};
 
 /// A checked volume context of an RBD volume.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -23,7 +23,7 @@ pub use cluster::{
     CephFsListing, CephFsSettings, ClusterSettings, ClusterTable, ListingSettings, Monitors,
     MonitorsError, NfsSettings, RbdSettings, ReadAffinitySettings,
 };
-pub use context::{CephfsContext, CephfsPlace, RbdContext, StaticImage};
+pub use context::{CephfsContext, CephfsPlace, RbdContext, StaticImage, ToldSubvolume};
 pub use error::{Class, Code, Explain, Left, chain};
 pub use handle::{ComposedHandle, HandleError, MigratedHandle, VolumeHandle};
 pub use ids::{FsId, Fsid, FsidError, ObjectUuid, PoolId, UuidError};

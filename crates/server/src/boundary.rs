@@ -6,6 +6,7 @@
 
 mod capability;
 pub(crate) mod cephfs;
+pub(crate) mod cephfs_node;
 pub(crate) mod controller;
 pub(crate) mod create;
 mod mistakes;

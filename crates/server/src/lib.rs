@@ -34,5 +34,5 @@ pub use http::{Exposition, Pages, serve_pages};
 pub use probe::{ProbeError, probe};
 pub use readiness::{Hold, Readiness};
 pub use registration::{Plugin, Standing, serve_registration};
-pub use serve::{ControllerParts, DriverServices, ServeError, ServeOptions, serve};
-pub use services::{CephfsControllerParts, RbdControllerParts, RbdNodeParts};
+pub use serve::{ControllerParts, DriverServices, NodeParts, ServeError, ServeOptions, serve};
+pub use services::{CephfsControllerParts, CephfsNodeParts, RbdControllerParts, RbdNodeParts};

@@ -21,8 +21,8 @@ use crate::figures::CallFigures;
 use crate::readiness::Readiness;
 use crate::rim::{Meter, RequestIds, Shared};
 use crate::services::{
-    CephfsControllerParts, CephfsControllerService, ControllerService, IdentityService,
-    NodeService, RbdControllerParts, RbdNodeParts, Unserved,
+    CephfsControllerParts, CephfsControllerService, CephfsNodeParts, CephfsNodeService,
+    ControllerService, IdentityService, NodeService, RbdControllerParts, RbdNodeParts, Unserved,
 };
 
 /// Largest request in bytes: room for hostile ones to be answered rather than cut off.
@@ -44,8 +44,8 @@ pub struct DriverServices {
     pub readiness: Readiness,
     /// Controller operations; absent on nodes.
     pub controller: Option<ControllerParts>,
-    /// Node operations on RBD volumes; absent on controllers.
-    pub node: Option<RbdNodeParts>,
+    /// Node operations; absent on controllers.
+    pub node: Option<NodeParts>,
 }
 
 /// The controller operations of one kind of volumes.
@@ -55,6 +55,15 @@ pub enum ControllerParts {
     Rbd(RbdControllerParts),
     /// CephFS.
     Cephfs(CephfsControllerParts),
+}
+
+/// The node operations of one kind of volumes.
+#[derive(Debug)]
+pub enum NodeParts {
+    /// RBD.
+    Rbd(Box<RbdNodeParts>),
+    /// CephFS.
+    Cephfs(CephfsNodeParts),
 }
 
 /// Everything that is served by one process.
@@ -135,18 +144,18 @@ async fn serve_driver(
     shared: Arc<Shared>,
     mut stopped: watch::Receiver<bool>,
 ) -> Result<(), tonic::transport::Error> {
+    let has_topology = !is_cephfs(&driver);
     let identity = IdentityService {
         shared: Arc::clone(&shared),
         driver: driver.name,
         version: driver.version,
         readiness: driver.readiness,
-        has_topology: !matches!(driver.controller, Some(ControllerParts::Cephfs(_))),
+        has_topology,
     };
-    let node = NodeService::new(Arc::clone(&shared), driver.node);
     let routes =
         Routes::new(IdentityServer::new(identity).max_decoding_message_size(LARGEST_REQUEST));
-    let routes = add_controller(routes, shared, driver.controller)
-        .add_service(NodeServer::new(node).max_decoding_message_size(LARGEST_REQUEST))
+    let routes = add_controller(routes, Arc::clone(&shared), driver.controller);
+    let routes = add_node(routes, shared, driver.node)
         .add_service(GroupControllerServer::new(Unserved))
         .add_service(SnapshotMetadataServer::new(Unserved))
         .prepare();
@@ -172,6 +181,25 @@ fn add_controller(routes: Routes, shared: Arc<Shared>, parts: Option<ControllerP
     };
     let server = ControllerServer::new(ControllerService::new(shared, rbd));
     routes.add_service(server.max_decoding_message_size(LARGEST_REQUEST))
+}
+
+fn add_node(routes: Routes, shared: Arc<Shared>, parts: Option<NodeParts>) -> Routes {
+    let rbd = match parts {
+        Some(NodeParts::Cephfs(parts)) => {
+            let server = NodeServer::new(CephfsNodeService::new(shared, parts));
+            return routes.add_service(server.max_decoding_message_size(LARGEST_REQUEST));
+        }
+        Some(NodeParts::Rbd(parts)) => Some(*parts),
+        None => None,
+    };
+    let server = NodeServer::new(NodeService::new(shared, rbd));
+    routes.add_service(server.max_decoding_message_size(LARGEST_REQUEST))
+}
+
+/// File systems are reached from everywhere.
+fn is_cephfs(driver: &DriverServices) -> bool {
+    matches!(driver.controller, Some(ControllerParts::Cephfs(_)))
+        || matches!(driver.node, Some(NodeParts::Cephfs(_)))
 }
 
 /// Accepted connections. A failed accept is told and waited out, so that a process without free

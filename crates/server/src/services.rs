@@ -1,6 +1,7 @@
 //! The gRPC services: thin glue between wire messages, the boundary and the dispatcher.
 
 mod cephfs;
+mod cephfs_node;
 mod cephfs_reply;
 mod controller;
 mod controller_reply;
@@ -12,6 +13,8 @@ mod unserved;
 
 pub use cephfs::CephfsControllerParts;
 pub(crate) use cephfs::CephfsControllerService;
+pub use cephfs_node::CephfsNodeParts;
+pub(crate) use cephfs_node::CephfsNodeService;
 pub(crate) use controller::ControllerService;
 pub use controller::RbdControllerParts;
 pub(crate) use identity::IdentityService;

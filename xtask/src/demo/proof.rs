@@ -44,6 +44,7 @@ impl Proof {
         let secrets = [
             installation.provisioner.key.clone(),
             installation.node.key.clone(),
+            installation.cephfs.key.clone(),
             installation.cluster.admin_key(),
         ];
         let secrets: Vec<&str> = secrets.iter().map(String::as_str).collect();

@@ -97,7 +97,8 @@ pub struct Flag {
 }
 
 const LATER: Effect = Effect::None("this is not supported yet");
-const CEPHFS: Effect = Effect::None("nodes do not mount CephFS yet");
+const KERNEL_CEPHFS: Effect =
+    Effect::None("nodes mount CephFS by ceph-fuse alone; the kernel's client is not supported yet");
 const TOPOLOGY: Effect = Effect::None("topology and read affinity are not supported yet");
 const FLATTEN_ON_NODE: Effect =
     Effect::None("a node never flattens: it refuses an image with features that its kernel lacks");
@@ -155,12 +156,12 @@ pub const FLAGS: &[Flag] = &[
     flag("enableprofiling", Kind::Switch, "false", PROFILING, "serve Go's profiling pages"),
     flag("enable-read-affinity", Kind::Switch, "false", TOPOLOGY, "read from near OSDs"),
     flag("endpoint", Kind::Text, "unix:///tmp/csi.sock", Effect::Acted, "listen address, unix://<absolute path>"),
-    flag("forcecephkernelclient", Kind::Switch, "false", CEPHFS, "use the kernel's CephFS client on old kernels"),
-    flag("fusemountoptions", Kind::Text, "", CEPHFS, "mount options of ceph-fuse"),
+    flag("forcecephkernelclient", Kind::Switch, "false", KERNEL_CEPHFS, "use the kernel's CephFS client on old kernels"),
+    flag("fusemountoptions", Kind::Text, "", Effect::Acted, "mount options of ceph-fuse, for clusters whose entry has no cephFS.fuseMountOptions"),
     Flag { hidden: true, ..own("inject-fault", Kind::Text, "", "testing only: faults at the n-th outside call, such as kill@7 or fail@3:rbd.create=EIO") },
     flag("instanceid", Kind::Text, "default", Effect::Acted, "suffix of the journal's directory objects"),
     own("job-timeout", Kind::Duration, "15m", "longest time one operation may take; at least 1s"),
-    flag("kernelmountoptions", Kind::Text, "", CEPHFS, "mount options of the kernel's CephFS client"),
+    flag("kernelmountoptions", Kind::Text, "", KERNEL_CEPHFS, "mount options of the kernel's CephFS client"),
     own("kubelet-registration-path", Kind::Text, "", "the driver's socket by the path that kubelet knows it by; <pluginpath>/<drivername>/csi.sock when not given"),
     own("lane-size", Kind::Count, "16", "operations that run at once for each Ceph cluster, 1 to 256"),
     flag("log_backtrace_at", Kind::Text, "", KLOG, "klog: backtrace at file:line"),

@@ -5,12 +5,15 @@ use std::time::Duration;
 
 use ceph::{Clusters, ConnectOptions};
 use cuttle_door::{Doors, Ledger};
-use cuttle_host::Host;
+use cuttle_host::{AbsolutePath, Host, PathRefused};
 use cuttle_image_export::LogSettings as ExportLog;
+use cuttle_model::{Explain, chain};
+use cuttle_node::cephfs::{CephfsNode, CephfsNodeSettings, FsPatience, OwnProgram};
 use cuttle_node::rbd::RbdNode;
 use cuttle_node::{ExportProgram, NodeSettings};
 use cuttle_server::{
-    CephfsControllerParts, ClusterDirectory, ControllerParts, RbdControllerParts, RbdNodeParts,
+    CephfsControllerParts, CephfsNodeParts, ClusterDirectory, ControllerParts, NodeParts,
+    RbdControllerParts, RbdNodeParts,
 };
 use cuttle_volumes::ControllerSettings;
 use cuttle_volumes::cephfs::CephfsController;
@@ -21,6 +24,12 @@ use crate::settings::{DriverKind, DriverSettings, LogFormat, LogSettings, Settin
 
 /// A user's own settings for Ceph's libraries, read when present.
 const CEPH_CONF: &str = "/etc/ceph/ceph.conf";
+
+/// The small program that keeps a mount of ceph-fuse, beside this one.
+const KEEPER: &str = "cuttle-keeper";
+
+/// The directory of the keepers, beside the driver's socket.
+const MOUNT_INFO: &str = "mountinfo";
 
 /// Longest wait for a connection, within the limit for all calls.
 const CONNECT: Duration = Duration::from_secs(15);
@@ -84,13 +93,59 @@ impl Parts {
         }
     }
 
-    /// The node of a driver; CephFS has none yet.
-    pub(super) fn node(&self, driver: &DriverSettings) -> Option<RbdNodeParts> {
-        (driver.kind == DriverKind::Rbd).then(|| RbdNodeParts {
-            node: RbdNode::new(self.host.clone(), self.ceph.clone(), self.node.clone()),
-            clusters: self.clusters.clone(),
-            id: driver.node.clone(),
-            topology: std::collections::BTreeMap::new(),
+    /// The node of a driver.
+    ///
+    /// # Errors
+    /// When its socket's directory cannot be one for the keepers of CephFS mounts.
+    pub(super) fn node(&self, driver: &DriverSettings) -> Result<NodeParts, PathRefused> {
+        let (host, ceph, clusters) = (self.host.clone(), self.ceph.clone(), self.clusters.clone());
+        let id = driver.node.clone();
+        Ok(match driver.kind {
+            DriverKind::Rbd => NodeParts::Rbd(Box::new(RbdNodeParts {
+                node: RbdNode::new(host, ceph, self.node.clone()),
+                clusters,
+                id,
+                topology: std::collections::BTreeMap::new(),
+            })),
+            DriverKind::Cephfs => {
+                let node = CephfsNode::new(host, ceph, self.cephfs_node(driver)?);
+                if let Err(error) = node.take_stock() {
+                    let (code, error) = (error.code(), chain(&error));
+                    tracing::warn!(%code, error, "the mounts of ceph-fuse are not looked through");
+                }
+                NodeParts::Cephfs(CephfsNodeParts { node, clusters, id })
+            }
+        })
+    }
+
+    fn cephfs_node(&self, driver: &DriverSettings) -> Result<CephfsNodeSettings, PathRefused> {
+        let own = &self.node.export_program.path;
+        let own_as = |word: &str| OwnProgram {
+            path: own.clone(),
+            arguments: vec![word.to_owned()],
+        };
+        // The small program needs a tenth of the memory, for each volume.
+        let small = own.with_file_name(KEEPER);
+        let keeper = if small.is_file() {
+            OwnProgram {
+                path: small,
+                arguments: Vec::new(),
+            }
+        } else {
+            own_as("keeper")
+        };
+        // Where ceph-csi keeps its records, too: /csi/mountinfo in its manifests.
+        let beside = driver.socket.parent();
+        let beside = beside.unwrap_or_else(|| Path::new("/"));
+        let directory = AbsolutePath::try_from(beside.join(MOUNT_INFO).as_path())?;
+        Ok(CephfsNodeSettings {
+            keeper,
+            ender: Some(own_as("end-session")),
+            directory,
+            ceph_conf: self.node.ceph_conf.clone(),
+            json_log: self.node.export_log.json,
+            fuse_mount_options: driver.fuse_mount_options.clone(),
+            patience: FsPatience::default(),
         })
     }
 }

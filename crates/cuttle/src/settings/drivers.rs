@@ -40,12 +40,12 @@ pub(super) fn drivers(check: &mut Check<'_>) -> Vec<DriverSettings> {
             instance: instance.clone(),
             controller_service: controller || both,
             node_service: node_server || both,
-            // Nodes do not serve CephFS yet.
-            registration: registration.filter(|_| (node_server || both) && kind == DriverKind::Rbd),
+            registration: registration.filter(|_| node_server || both),
             cluster_name: Some(given.text("clustername").to_owned())
                 .filter(|name| !name.is_empty()),
             set_metadata: given.switch("setmetadata"),
             clone_limits: clone_limits(given),
+            fuse_mount_options: given.text("fusemountoptions").to_owned(),
         })
         .collect()
 }

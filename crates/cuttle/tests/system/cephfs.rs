@@ -19,14 +19,14 @@ use crate::world::{Running, World};
 const META: &str = "cephfs.meta";
 
 /// A world with a subvolume group, a journal namespace and a user for CephFS.
-struct FsWorld {
-    world: World,
-    group: String,
-    key: String,
+pub(crate) struct FsWorld {
+    pub(crate) world: World,
+    pub(crate) group: String,
+    pub(crate) key: String,
 }
 
 impl FsWorld {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::in_world(World::new())
     }
 
@@ -76,7 +76,14 @@ impl FsWorld {
         self.world.start_named(name, &arguments)
     }
 
-    fn secrets(&self) -> BTreeMap<String, String> {
+    /// A driver that serves CephFS on a node, too.
+    pub(crate) fn start_node(&self, name: &str, more: &[&str]) -> Running {
+        let mut arguments = vec!["--nodeserver=true"];
+        arguments.extend(more);
+        self.start_named(name, &arguments)
+    }
+
+    pub(crate) fn secrets(&self) -> BTreeMap<String, String> {
         [
             ("adminID", format!("fs-{}", self.group)),
             ("adminKey", self.key.clone()),
@@ -85,7 +92,7 @@ impl FsWorld {
         .into()
     }
 
-    fn create_request(&self, name: &str, bytes: i64) -> v1::CreateVolumeRequest {
+    pub(crate) fn create_request(&self, name: &str, bytes: i64) -> v1::CreateVolumeRequest {
         v1::CreateVolumeRequest {
             parameters: [
                 ("clusterID", self.world.cluster_id.as_str()),
@@ -113,7 +120,7 @@ impl FsWorld {
         }
     }
 
-    fn delete(&self, client: &Client, handle: &str) {
+    pub(crate) fn delete(&self, client: &Client, handle: &str) {
         client.delete_volume(self.delete_request(handle)).unwrap();
     }
 
@@ -123,7 +130,7 @@ impl FsWorld {
 
     /// Exactly these volumes: a subvolume, a record and a name each.
     #[track_caller]
-    fn assert_exactly(&self, when: &str, volumes: &[(&str, &v1::Volume)]) {
+    pub(crate) fn assert_exactly(&self, when: &str, volumes: &[(&str, &v1::Volume)]) {
         let cluster = &self.world.cluster;
         let contents = cluster.rbd_namespace_contents(META, &self.group).unwrap();
         let mut objects = contents.objects.clone();

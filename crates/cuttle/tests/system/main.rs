@@ -16,6 +16,7 @@ mod bad_input;
 mod bad_node_input;
 mod calls;
 mod cephfs;
+mod cephfs_node;
 mod crash_controller;
 mod crash_node;
 mod family;

@@ -70,7 +70,7 @@ impl Bed {
     }
 
     pub(crate) fn post(&self) -> Post {
-        Post::of(&self.path("posts"), VOLUME).unwrap()
+        Post::of(&self.path("posts"), VOLUME, &self.staging()).unwrap()
     }
 
     pub(crate) fn order(&self) -> Order {

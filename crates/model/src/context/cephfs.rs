@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use crate::cluster::Monitors;
 use crate::handle::{ComposedHandle, VolumeHandle};
 use crate::mistakes::{Mistakes, ParameterErrors, Place};
-use crate::names::{ClusterId, FsName, FsPath};
+use crate::names::{ClusterId, FsName, FsPath, SubvolumeName};
 use crate::parameters::{
     CephfsAttachParameters, RuleText, boolean, named, refuse_encryption, required,
 };
@@ -18,11 +18,32 @@ use crate::parameters::{
 pub struct CephfsContext {
     /// Where the volume is.
     pub place: CephfsPlace,
+    /// Its subvolume as CreateVolume told it; older releases did not.
+    pub subvolume: Option<ToldSubvolume>,
     /// How to mount it.
     pub attach: CephfsAttachParameters,
     /// What the single snapshot to show has in its name, for volumes that are one
     /// (`backingSnapshotID`).
     pub backing_snapshot: Option<String>,
+}
+
+/// A subvolume by the words of a volume context.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ToldSubvolume {
+    /// Its name (`subvolumeName`).
+    pub name: SubvolumeName,
+    /// The directory of its data (`subvolumePath`).
+    pub path: FsPath,
+}
+
+impl ToldSubvolume {
+    /// What cannot be one says nothing: the cluster is asked then.
+    fn read(given: &BTreeMap<String, String>) -> Option<Self> {
+        Some(Self {
+            name: SubvolumeName::new(given.get("subvolumeName")?.as_str()).ok()?,
+            path: FsPath::new(given.get("subvolumePath")?.as_str()).ok()?,
+        })
+    }
 }
 
 /// Where a CephFS volume is.
@@ -70,6 +91,7 @@ impl CephfsContext {
         match place {
             Some(place) if mistakes.is_empty() => Ok(Self {
                 place,
+                subvolume: ToldSubvolume::read(given),
                 attach,
                 backing_snapshot,
             }),
@@ -230,6 +252,9 @@ mod tests {
             panic!("{:?}", context.place);
         };
         assert_eq!(handle.encode(), HANDLE);
+        let told = context.subvolume.unwrap();
+        assert_eq!(told.name.as_str(), "csi-vol-50d53503");
+        assert_eq!(told.path.as_str(), "/volumes/csi/x/y");
         let mounter = context.attach.mounter;
         assert_eq!(mounter, Some(crate::parameters::CephfsMounter::Kernel));
         assert_eq!(context.attach.group.unwrap().as_str(), "team");

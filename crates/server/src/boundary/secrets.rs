@@ -61,6 +61,27 @@ pub(crate) fn admin_credentials(
     named(check, secrets, of, ("adminID", "adminKey"))
 }
 
+/// The user and key that mount a CephFS volume. As with ceph-csi, volumes made by CreateVolume are
+/// mounted as the administrator, all others as the user; where a Secret has no administrator, its
+/// user has to do.
+pub(crate) fn mounting_credentials(
+    check: &mut Check,
+    secrets: &BTreeMap<String, String>,
+    is_provisioned: bool,
+) -> Option<Credentials> {
+    let has = |name: &str| {
+        secrets
+            .get(name)
+            .is_some_and(|text| !text.trim().is_empty())
+    };
+    let names = if is_provisioned && (has("adminID") || !has("userID")) {
+        ("adminID", "adminKey")
+    } else {
+        ("userID", "userKey")
+    };
+    named(check, secrets, SecretsOf::NodeStage, names)
+}
+
 /// User and key under these names.
 fn named(
     check: &mut Check,

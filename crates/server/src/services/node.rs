@@ -281,23 +281,23 @@ struct Staging<'a> {
     fingerprint: Fingerprint,
 }
 
-fn alone(id: &str) -> (Key, Hold) {
+pub(super) fn alone(id: &str) -> (Key, Hold) {
     (Key::NodeVolume(id.to_owned()), Hold::Alone)
 }
 
 /// Workloads come and go side by side; only staging and growing keep everyone else out.
-fn shared(id: &str) -> (Key, Hold) {
+pub(super) fn shared(id: &str) -> (Key, Hold) {
     (Key::NodeVolume(id.to_owned()), Hold::Shared)
 }
 
-fn target(path: &Path) -> (Key, Hold) {
+pub(super) fn target(path: &Path) -> (Key, Hold) {
     (
         Key::Target(path.to_string_lossy().into_owned()),
         Hold::Alone,
     )
 }
 
-fn question(what: &str, path: &Path) -> (Key, Hold) {
+pub(super) fn question(what: &str, path: &Path) -> (Key, Hold) {
     let text = format!("{what} {}", path.to_string_lossy());
     (Key::Question(text), Hold::Alone)
 }

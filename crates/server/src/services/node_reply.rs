@@ -9,24 +9,34 @@ use cuttle_node::rbd::{Amount, Condition, Stats, Usage};
 
 use crate::rim::Failed;
 
-/// What the service offers.
+/// What the service offers for every kind of volumes.
+const OFFERED: [rpc::Type; 5] = [
+    rpc::Type::StageUnstageVolume,
+    rpc::Type::GetVolumeStats,
+    rpc::Type::VolumeCondition,
+    rpc::Type::SingleNodeMultiWriter,
+    rpc::Type::GetVolumeHealth,
+];
+
+/// What the service offers for RBD volumes.
 pub(super) fn capabilities() -> v1::NodeGetCapabilitiesResponse {
-    let capabilities = [
-        rpc::Type::StageUnstageVolume,
-        rpc::Type::GetVolumeStats,
-        rpc::Type::ExpandVolume,
-        rpc::Type::VolumeCondition,
-        rpc::Type::SingleNodeMultiWriter,
-        rpc::Type::GetVolumeHealth,
-    ]
-    .into_iter()
-    .map(|kind| v1::NodeServiceCapability {
+    offering(OFFERED.into_iter().chain([rpc::Type::ExpandVolume]))
+}
+
+/// What the service offers for CephFS volumes, which grow without it.
+pub(super) fn cephfs_capabilities() -> v1::NodeGetCapabilitiesResponse {
+    offering(OFFERED.into_iter())
+}
+
+fn offering(kinds: impl Iterator<Item = rpc::Type>) -> v1::NodeGetCapabilitiesResponse {
+    let capability = |kind: rpc::Type| v1::NodeServiceCapability {
         r#type: Some(Type::Rpc(Rpc {
             r#type: kind.into(),
         })),
-    })
-    .collect();
-    v1::NodeGetCapabilitiesResponse { capabilities }
+    };
+    v1::NodeGetCapabilitiesResponse {
+        capabilities: kinds.map(capability).collect(),
+    }
 }
 
 /// How full a volume is, and CSI 1.12's condition.
@@ -36,6 +46,7 @@ pub(super) fn stats(stats: &Stats) -> v1::NodeGetVolumeStatsResponse {
         Some(Usage::Filesystem { bytes, inodes }) => {
             vec![amount(bytes, Unit::Bytes), amount(inodes, Unit::Inodes)]
         }
+        Some(Usage::Share { bytes }) => vec![amount(bytes, Unit::Bytes)],
         Some(Usage::Block { total }) => vec![v1::VolumeUsage {
             total: total.wire_bytes(),
             unit: Unit::Bytes.into(),

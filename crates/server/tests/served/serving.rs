@@ -11,8 +11,8 @@ use cuttle_node::rbd::RbdNode;
 use cuttle_node::{ExportProgram, NodeSettings};
 use cuttle_server::dispatch::{DispatchOptions, Dispatcher};
 use cuttle_server::{
-    ClusterDirectory, ControllerParts, DriverServices, RbdControllerParts, RbdNodeParts, Readiness,
-    ServeOptions, serve,
+    ClusterDirectory, ControllerParts, DriverServices, NodeParts, RbdControllerParts, RbdNodeParts,
+    Readiness, ServeOptions, serve,
 };
 use cuttle_volumes::ControllerSettings;
 use cuttle_volumes::rbd::RbdController;
@@ -152,7 +152,7 @@ fn driver(socket: &Path, readiness: Readiness, setup: Setup) -> DriverServices {
         listener: UnixListener::bind(socket).unwrap(),
         readiness,
         controller: controller.map(ControllerParts::Rbd),
-        node,
+        node: node.map(|parts| NodeParts::Rbd(Box::new(parts))),
     }
 }
 
