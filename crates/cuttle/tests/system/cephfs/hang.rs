@@ -254,5 +254,5 @@ fn a_stopped_metadata_server_ends_requests_and_leaves_images_alone() {
 
 #[test]
 fn a_stopped_osd_ends_requests_and_leaves_others_alone() {
-    stands_still("osd.0", &["ETIMEDOUT", "CUTTLE-"], false);
+    stands_still("osd.0", &["ETIMEDOUT", "OSDs are up"], false);
 }
