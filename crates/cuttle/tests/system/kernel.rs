@@ -3,4 +3,5 @@
 //! costs a second on an emulated processor.
 
 mod krbd;
+mod krbd_cuts;
 mod volume;
