@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use ceph::{Clusters, Image, Io, OpenMode, Watcher};
 use cuttle_journal::LocateError;
 use cuttle_model::{
-    Class, ClusterSettings, Credentials, ImageFeatures, ImageId, NameError, PoolName,
+    Class, ClusterSettings, Credentials, Fsid, ImageFeatures, ImageId, NameError, PoolName,
 };
 
 use crate::rbd::image_spec::ImageSpec;
@@ -27,6 +27,18 @@ pub enum ImageError {
         cluster: String,
         /// Ceph's answer.
         source: ceph::Error,
+    },
+    /// Another cluster answers than the one that is configured.
+    #[error(
+        "config.json leads cluster \"{cluster}\" to the Ceph cluster with fsid {found}, but it names the fsid {wanted}"
+    )]
+    OtherCluster {
+        /// The cluster's id.
+        cluster: String,
+        /// The fsid of the cluster that answers.
+        found: Fsid,
+        /// The fsid of the entry.
+        wanted: Fsid,
     },
     /// The handle could not be followed.
     #[error("could not find the volume's image")]
@@ -97,6 +109,7 @@ impl ImageError {
             Self::Absent { .. } => Verdict::Own(1530, Class::Absent),
             Self::InUse { .. } => Verdict::Own(1532, Class::Unmet),
             Self::Encrypted { .. } => Verdict::Own(1534, Class::Unmet),
+            Self::OtherCluster { .. } => Verdict::Own(1558, Class::Unmet),
         }
     }
 
@@ -113,6 +126,9 @@ impl ImageError {
                 "see whether it was moved to the trash (`rbd trash list`); a volume whose image \
                  is gone can only be deleted"
                     .into()
+            }
+            Self::OtherCluster { .. } => {
+                "correct monitors or fsid of the cluster's entry in config.json".into()
             }
             Self::Encrypted { .. } => {
                 "stage it with ceph-csi. The PersistentVolume does not say `encrypted`, but the \
@@ -155,6 +171,15 @@ impl LocatedImage {
         };
         let cluster = connected.map_err(failed)?;
         let fsid = cluster.fsid().map_err(failed)?;
+        // Before anything is looked for: the image of a static volume is found by its name alone,
+        // and another cluster may have one of that name.
+        if let Some(wanted) = settings.fsid.filter(|wanted| *wanted != fsid) {
+            return Err(ImageError::OtherCluster {
+                cluster: settings.id.to_string(),
+                found: fsid,
+                wanted,
+            });
+        }
         let namespace = settings.rbd.namespace.clone();
         let (io, image, id) = match volume {
             Volume::Provisioned(handle) => {

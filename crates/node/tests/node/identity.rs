@@ -1,9 +1,10 @@
 //! What is remembered of an image, a process or a device is compared before it counts.
 
 use std::fs;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use cuttle_model::{Class, Explain, Monitors, VolumeHandle, chain};
+use cuttle_model::{Class, ClusterSettings, Explain, Fsid, Monitors, VolumeHandle, chain};
 use cuttle_node::rbd::Volume;
 use cuttle_testbed::{Cluster, StartOptions};
 
@@ -190,5 +191,30 @@ fn an_image_that_the_journal_calls_encrypted_is_never_taken_for_a_plain_one() {
         .unwrap();
     let used: serde_json::Value = serde_json::from_str(&used).unwrap();
     assert_eq!(used["images"][0]["used_size"], 0, "{used}");
+    field.assert_clean_host();
+}
+
+#[test]
+fn nothing_is_staged_from_another_cluster_than_the_configured_one() {
+    let (field, mut stage) = disk();
+    let mut cluster = ClusterSettings::clone(&stage.cluster);
+    let configured = "3f9cf5c2-0d5a-4a4f-9c3b-0d6f6a8f8c11";
+    cluster.fsid = Some(Fsid::parse(configured).unwrap());
+    stage.cluster = Arc::new(cluster);
+    refused(
+        &field,
+        &stage,
+        1558,
+        Class::Unmet,
+        &[configured, field.cluster.fsid(), "config.json"],
+    );
+    field.assert_empty(&stage.staging_path);
+    field.assert_clean_host();
+
+    let mut cluster = ClusterSettings::clone(&stage.cluster);
+    cluster.fsid = Some(Fsid::parse(field.cluster.fsid()).unwrap());
+    stage.cluster = Arc::new(cluster);
+    field.node().stage(&stage).unwrap();
+    field.node().unstage(&unstage_request(&stage)).unwrap();
     field.assert_clean_host();
 }

@@ -1,7 +1,7 @@
 //! Whether clients have an image open.
 
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ceph::{Io, OpenMode};
 use cuttle_model::{ImageId, ImageName};
@@ -17,6 +17,9 @@ const PAUSES: [Duration; 4] = [
     Duration::from_millis(500),
 ];
 
+/// A client that answers does so in less.
+const LONG: Duration = Duration::from_secs(1);
+
 /// The addresses of the clients that watch an image, as `10.0.0.7:0/3028120452`: those that have
 /// it mapped or open for writing.
 ///
@@ -25,7 +28,7 @@ const PAUSES: [Duration; 4] = [
 /// read-only, which adds no watch of our own.
 ///
 /// A client that is about to close the image is given a second for it; this blocks that long where
-/// the image stays in use.
+/// the image stays in use, and five seconds where a client does not answer.
 pub(crate) fn watchers(
     io: &Io,
     image: &ImageName,
@@ -49,8 +52,13 @@ pub(crate) fn watchers(
 
 fn stays_watched(io: &Io, id: &ImageId) -> Result<bool, ceph::Error> {
     for pause in PAUSES {
+        let begun = Instant::now();
         if !io.image_is_watched(id)? {
             return Ok(false);
+        }
+        // A client that is silent has died or hangs: it is not about to close the image.
+        if begun.elapsed() > LONG {
+            return Ok(true);
         }
         thread::sleep(pause);
     }

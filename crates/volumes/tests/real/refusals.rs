@@ -48,7 +48,7 @@ fn users_learn_what_their_key_lacks() {
             &setup,
             &request,
             Class::Unauthenticated,
-            &["userKey", &format!("client.{user}")],
+            &["user and key in the Secret", &format!("client.{user}")],
         );
     }
 
